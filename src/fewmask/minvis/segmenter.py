@@ -1,0 +1,321 @@
+"""The image segmenters MinVIS links over time: frames in, queries with classes, masks and embeddings out.
+
+`Mask2FormerSegmenter` is the paper's network (Section 3.1) through transformers' modules. Anything with the
+`QuerySegmenter` face fits the tracker: see `eomt.py` and `videomt.py` for two more.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation
+
+from fewmask.errors import CheckpointError, ConfigError, VideoError
+from fewmask.media.atomic import write_json
+
+Frames: TypeAlias = npt.NDArray[np.uint8] | Tensor
+
+SIZE_DIVISOR = 32  # the deepest feature map has stride 32
+DEFAULT_SHORT_SIDE = 360  # YouTube-VIS test size with ResNet-50; Swin-L uses 480
+DEFAULT_MAX_SIZE = 1333
+
+
+@dataclass(frozen=True, slots=True)
+class SegmenterOutput:
+    """What a segmenter says about T frames, in each frame's own query order.
+
+    Attributes:
+        class_queries_logits: [T, Q, K + 1], the last column is "no object".
+        masks_queries_logits: [T, Q, h, w], stride 4 of the padded input; at least float32.
+        query_embeddings: [T, Q, C], the tracking embedding: normalised decoder output, before the mask MLP.
+        padded_size: (H, W) of the network's input, to which masks are up-sampled first.
+        image_size: (H, W) of the resized frame inside it (top left), to which masks are cropped next.
+    """
+
+    class_queries_logits: Tensor
+    masks_queries_logits: Tensor
+    query_embeddings: Tensor
+    padded_size: tuple[int, int]
+    image_size: tuple[int, int]
+
+
+class QuerySegmenter(Protocol):
+    """The socket of the tracker: per-frame queries from RGB frames."""
+
+    @property
+    def num_classes(self) -> int:
+        """K, without the "no object" class."""
+
+    @property
+    def categories(self) -> dict[int, str]:
+        """Class name by 0-based class index."""
+
+    @property
+    def short_side(self) -> int | None:
+        """The size the network was trained for, to pass to a call; None = frames as they are."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the weights."""
+
+    def __call__(
+        self, frames: Frames, *, short_side: int | None = None, max_size: int = DEFAULT_MAX_SIZE
+    ) -> SegmenterOutput:
+        """Queries of ``frames`` uint8 [T, H, W, 3], RGB."""
+
+
+@dataclass(frozen=True, slots=True)
+class PixelNormalisation:
+    """Per-channel mean and standard deviation of RGB values in 0..255."""
+
+    mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
+    std: tuple[float, float, float] = (58.395, 57.12, 57.375)
+
+
+class Mask2FormerSegmenter(nn.Module):
+    """Mask2Former as an image segmenter: any transformers model of that class, whatever its backbone.
+
+    Args:
+        model: a built model; a custom backbone may sit at ``model.model.pixel_level_module.encoder``.
+        normalisation: of the input pixels.
+        short_side: the size the weights were trained for. It is a property for callers to pass on: a call resizes
+            only when told to.
+        autocast_dtype: run matrix products in this type (``torch.bfloat16``) and keep positions, gates, norms and
+            the returned tensors in float32; None = everything in the weights' type.
+    """
+
+    def __init__(
+        self,
+        model: Mask2FormerForUniversalSegmentation,
+        *,
+        normalisation: PixelNormalisation | None = None,
+        short_side: int | None = DEFAULT_SHORT_SIDE,
+        autocast_dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.model = model.eval()
+        self.normalisation = normalisation or PixelNormalisation()
+        self.short_side = short_side
+        self.autocast_dtype = autocast_dtype
+
+    @property
+    def num_classes(self) -> int:
+        """K, without the "no object" class."""
+        return int(self.model.class_predictor.out_features) - 1
+
+    @property
+    def categories(self) -> dict[int, str]:
+        """Class name by 0-based class index."""
+        return {int(index): str(name) for index, name in self.model.config.id2label.items()}
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self._weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the weights."""
+        return self._weight.dtype
+
+    @property
+    def _weight(self) -> Tensor:
+        weight: Tensor = self.model.class_predictor.weight
+        return weight
+
+    @torch.inference_mode()
+    def forward(
+        self, frames: Frames, *, short_side: int | None = None, max_size: int = DEFAULT_MAX_SIZE
+    ) -> SegmenterOutput:
+        """Queries of every frame; frames do not see one another.
+
+        Args:
+            frames: uint8 [T, H, W, 3], RGB; all T go through the network at once.
+            short_side: resize so that the shorter side has this many pixels; None = no resizing.
+            max_size: the longer side stays below this, by a smaller scale if need be.
+
+        Raises:
+            VideoError: frames are not uint8 [T, H, W, 3].
+        """
+        pixels, image_size = prepare_pixels(
+            frames, self.normalisation, short_side=short_side, max_size=max_size, device=self.device, dtype=self.dtype
+        )
+        with torch.autocast(self.device.type, self.autocast_dtype, enabled=self.autocast_dtype is not None):
+            classes, masks, embeddings = self._queries(pixels)
+        return SegmenterOutput(
+            class_queries_logits=_at_least_float32(classes),
+            masks_queries_logits=_at_least_float32(masks),
+            query_embeddings=_at_least_float32(embeddings),
+            padded_size=(pixels.shape[-2], pixels.shape[-1]),
+            image_size=image_size,
+        )
+
+    def _queries(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Last-layer class logits [T, Q, K + 1], mask logits [T, Q, h, w], embeddings [T, Q, C]."""
+        features = self.model.model.pixel_level_module(pixels)
+        decoded = self.model.model.transformer_module(
+            multi_scale_features=features.decoder_hidden_states, mask_features=features.decoder_last_hidden_state
+        )
+        embeddings = decoded.intermediate_hidden_states[-1].transpose(0, 1)  # [T, Q, C], after the LayerNorm
+        return self.model.class_predictor(embeddings), decoded.masks_queries_logits[-1], embeddings
+
+    def save(self, folder: str | Path) -> None:
+        """Write config.json, model.safetensors and preprocessor_config.json, as transformers reads them."""
+        self.model.save_pretrained(folder)
+        write_preprocessor(Path(folder), self.normalisation, self.short_side)
+
+
+def resized_size(height: int, width: int, short_side: int | None, max_size: int) -> tuple[int, int]:
+    """(H, W) with the shorter side at ``short_side``, the longer at most ``max_size``; halves round up."""
+    if short_side is None:
+        return height, width
+    scale = min(short_side / min(height, width), max_size / max(height, width))
+    return max(int(height * scale + 0.5), 1), max(int(width * scale + 0.5), 1)
+
+
+def prepare_pixels(
+    frames: Frames,
+    normalisation: PixelNormalisation,
+    *,
+    short_side: int | None,
+    max_size: int,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> tuple[Tensor, tuple[int, int]]:
+    """Frames as network input [T, 3, H, W]: resized, normalised, then zero-padded at the bottom and right.
+
+    Returns:
+        The input, its sides multiples of 32, and the (H, W) of the frame inside.
+
+    Raises:
+        VideoError: frames are not uint8 [T, H, W, 3].
+    """
+    tensor = torch.as_tensor(frames)
+    if tensor.dtype != torch.uint8 or tensor.ndim != 4 or tensor.shape[-1] != 3 or 0 in tensor.shape:
+        raise VideoError(f"frames must be uint8 [T, H, W, 3] in RGB, got {tensor.dtype} {list(tensor.shape)}")
+    images = tensor.to(device).permute(0, 3, 1, 2)  # [T, 3, H, W]
+    size = resized_size(images.shape[-2], images.shape[-1], short_side, max_size)
+    if size != tuple(images.shape[-2:]):
+        images = _resize(images, size)
+    mean = torch.tensor(normalisation.mean, device=device, dtype=dtype).view(3, 1, 1)
+    std = torch.tensor(normalisation.std, device=device, dtype=dtype).view(3, 1, 1)
+    pixels = (images.to(dtype) - mean) / std
+    pad_bottom, pad_right = -size[0] % SIZE_DIVISOR, -size[1] % SIZE_DIVISOR
+    return functional.pad(pixels, (0, pad_right, 0, pad_bottom)), size
+
+
+def _resize(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bilinear with antialiasing, in 8 bits as image libraries do."""
+    if images.device.type == "cpu":
+        return functional.interpolate(images, size, mode="bilinear", antialias=True)
+    smooth = functional.interpolate(images.float(), size, mode="bilinear", antialias=True)
+    return smooth.round().clamp(0, 255).to(torch.uint8)
+
+
+def _at_least_float32(tensor: Tensor) -> Tensor:
+    return tensor if tensor.dtype == torch.float64 else tensor.float()
+
+
+# What transformers calls the image processor of each architecture.
+_PROCESSORS: dict[str, str] = {"mask2former": "Mask2FormerImageProcessor", "eomt": "EomtImageProcessor"}
+
+
+def write_preprocessor(
+    folder: Path,
+    normalisation: PixelNormalisation,
+    short_side: int | None,
+    *,
+    architecture: Literal["mask2former", "eomt"] = "mask2former",
+) -> None:
+    """Write preprocessor_config.json: what transformers' image processor does to a frame before the network."""
+    side = short_side or DEFAULT_SHORT_SIDE
+    write_json(
+        folder / "preprocessor_config.json",
+        {
+            "image_processor_type": _PROCESSORS[architecture],
+            "do_resize": short_side is not None,
+            "size": {"shortest_edge": side, "longest_edge": DEFAULT_MAX_SIZE},
+            "size_divisor": SIZE_DIVISOR,
+            "resample": 2,  # bilinear
+            "do_rescale": True,
+            "rescale_factor": 1 / 255,
+            "do_normalize": True,
+            "image_mean": [value / 255 for value in normalisation.mean],
+            "image_std": [value / 255 for value in normalisation.std],
+            "ignore_index": 255,
+            "do_reduce_labels": False,
+        },
+        indent=2,
+    )
+
+
+def load_segmenter(
+    name_or_folder: str | Path,
+    *,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
+    autocast_dtype: torch.dtype | None = None,
+) -> Mask2FormerSegmenter:
+    """A segmenter from a folder as `Mask2FormerSegmenter.save` or transformers writes it, or from a hub name.
+
+    Raises:
+        CheckpointError: there is no such folder or model, or it is not a Mask2Former.
+    """
+    name = str(name_or_folder)
+    try:
+        config, _ = Mask2FormerConfig.get_config_dict(name)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{name}: no config.json of a model here or on the hub ({_first_line(error)})") from error
+    if config.get("model_type") != "mask2former":
+        raise CheckpointError(f"{name}: a {config.get('model_type')!r} model, expected 'mask2former'")
+    try:
+        model = Mask2FormerForUniversalSegmentation.from_pretrained(name, dtype=dtype, use_safetensors=True)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise CheckpointError(f"{name}: weights cannot be loaded ({_first_line(error)})") from error
+    normalisation, short_side = read_preprocessor(name)
+    segmenter = Mask2FormerSegmenter(
+        model, normalisation=normalisation, short_side=short_side, autocast_dtype=autocast_dtype
+    )
+    return segmenter.to(device)
+
+
+def read_preprocessor(name_or_folder: str) -> tuple[PixelNormalisation, int | None]:
+    """Pixel normalisation and short side from a model's preprocessor_config.json; defaults where there is none.
+
+    Raises:
+        ConfigError: the file lacks what it should say.
+    """
+    from transformers import ImageProcessingMixin
+
+    try:
+        settings, _ = ImageProcessingMixin.get_image_processor_dict(name_or_folder)
+    except (OSError, ValueError):
+        return PixelNormalisation(), DEFAULT_SHORT_SIDE
+    mean, std = settings.get("image_mean"), settings.get("image_std")
+    if mean is None or std is None or len(mean) != 3 or len(std) != 3:
+        raise ConfigError(f"{name_or_folder}: preprocessor_config.json needs image_mean and image_std of 3 numbers")
+    normalisation = PixelNormalisation(mean=_times_255(mean), std=_times_255(std))
+    if not settings.get("do_resize", True):
+        return normalisation, None
+    size = settings.get("size")
+    side = size.get("shortest_edge") if isinstance(size, Mapping) else None
+    return normalisation, int(side) if side else DEFAULT_SHORT_SIDE
+
+
+def _times_255(values: Any) -> tuple[float, float, float]:
+    red, green, blue = (float(value) * 255 for value in values)
+    return red, green, blue
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
