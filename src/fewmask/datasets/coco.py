@@ -1,0 +1,269 @@
+"""COCO instance annotations: images, categories and one mask per annotation.
+
+The file is checked whole when it is opened; polygons are rasterised only when an annotation's ``mask`` is asked for,
+so that a file with 100,000 annotations opens in about the time its JSON takes to parse.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+from fewmask.datasets import json_file, segmentation
+from fewmask.errors import DatasetError
+from fewmask.media import rle
+from fewmask.media.atomic import write_json
+from fewmask.media.rle import Rle
+
+_IMAGE_KEYS = frozenset({"id", "file_name", "height", "width"})
+_ANNOTATION_KEYS = frozenset({"id", "image_id", "category_id", "iscrowd", "segmentation", "bbox", "area"})
+
+
+@dataclass(frozen=True)
+class CocoImage:
+    """One image; ``extra`` keeps every further field of the file (``all80``, ``license``, ...)."""
+
+    id: int
+    file_name: str
+    height: int
+    width: int
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CocoAnnotation:
+    """One object in one image.
+
+    ``segmentation`` is what the file holds: polygons ``[[x0, y0, ...], ...]`` or an RLE object. ``size`` is
+    (height, width) of the image, ``bbox`` (x, y, width, height) and ``area`` are in pixels as the file states them.
+    """
+
+    id: int
+    image_id: int
+    category_id: int
+    segmentation: Any
+    size: tuple[int, int]
+    iscrowd: bool = False
+    bbox: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    area: float = 0.0
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    source: str = field(default="COCO annotation", repr=False, compare=False)
+
+    @cached_property
+    def mask(self) -> Rle:
+        """The mask; rasterised at the first access, as pycocotools does, and kept.
+
+        Raises:
+            DatasetError: a polygon's outline is too long to rasterise.
+        """
+        return segmentation.to_rle(self.segmentation, *self.size, f"{self.source}: annotation {self.id}")
+
+
+_Entry = TypeVar("_Entry", CocoImage, CocoAnnotation)
+
+
+@dataclass(frozen=True)
+class CocoDataset:
+    """What `read_coco` returns and `write_coco` takes; ``categories`` maps id to name."""
+
+    images: tuple[CocoImage, ...]
+    annotations: tuple[CocoAnnotation, ...]
+    categories: Mapping[int, str]
+    images_root: Path
+    info: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def annotations_of(self) -> Mapping[int, Sequence[CocoAnnotation]]:
+        """Image id -> its annotations in file order; every image is there, also one without objects."""
+        groups: dict[int, list[CocoAnnotation]] = {image.id: [] for image in self.images}
+        for annotation in self.annotations:
+            groups[annotation.image_id].append(annotation)
+        return groups
+
+    def path_of(self, image: CocoImage) -> Path:
+        """Where the picture of ``image`` lies, inside ``images_root``.
+
+        Raises:
+            DatasetError: a link leads outside ``images_root``.
+        """
+        return json_file.path_inside(self.images_root, image.file_name, f"image {image.id}")
+
+
+def read_coco(
+    path: str | Path, images_root: str | Path | None = None, *, max_bytes: int = json_file.MAX_BYTES
+) -> CocoDataset:
+    """Read and check a COCO instances file.
+
+    Args:
+        path: the JSON file.
+        images_root: folder that ``file_name`` is relative to; by default the folder ``images`` beside the file where
+            there is one, else the file's own folder.
+        max_bytes: larger files are refused unread.
+
+    Raises:
+        DatasetError: malformed; the message names the file, the entry by index and id, and the key.
+    """
+    path = Path(path)
+    document = json_file.load_object(path, max_bytes=max_bytes)
+    name = str(path)
+    images = {image.id: image for image in _unique(_images(document, name), f"{name}: images")}
+    categories = read_categories(document, name)
+    annotations = tuple(_unique(_annotations(document, images, categories, name), f"{name}: annotations"))
+    compressed = [
+        a for a in annotations if isinstance(a.segmentation, dict) and isinstance(a.segmentation["counts"], str)
+    ]
+    segmentation.check_counts(
+        [annotation.segmentation["counts"] for annotation in compressed],
+        [annotation.size[0] * annotation.size[1] for annotation in compressed],
+        [f"{name}: annotation {annotation.id}" for annotation in compressed],
+    )
+    info = document.get("info")
+    return CocoDataset(
+        images=tuple(images.values()),
+        annotations=annotations,
+        categories=categories,
+        images_root=_default_root(path) if images_root is None else Path(images_root),
+        info=info if isinstance(info, dict) else {},
+    )
+
+
+def write_coco(dataset: CocoDataset, path: str | Path) -> None:
+    """Write ``dataset`` as a COCO instances file, whole or not at all; polygons stay polygons.
+
+    Raises:
+        FewmaskError: the folder cannot be written.
+    """
+    document = {
+        "info": dict(dataset.info),
+        "images": [
+            {"id": i.id, "file_name": i.file_name, "height": i.height, "width": i.width, **i.extra}
+            for i in dataset.images
+        ],
+        "annotations": [_annotation_entry(annotation) for annotation in dataset.annotations],
+        "categories": [{"id": key, "name": name} for key, name in dataset.categories.items()],
+    }
+    write_json(Path(path), document)
+
+
+def annotation_of(
+    mask: Rle, *, annotation_id: int, image_id: int, category_id: int, extra: Mapping[str, Any] | None = None
+) -> CocoAnnotation:
+    """An annotation whose box and area are those of ``mask``."""
+    return CocoAnnotation(
+        id=annotation_id,
+        image_id=image_id,
+        category_id=category_id,
+        segmentation=mask,
+        size=(mask["size"][0], mask["size"][1]),
+        bbox=rle.bbox(mask),
+        area=rle.area(mask),
+        extra=extra or {},
+    )
+
+
+def read_categories(document: Mapping[str, Any], name: str) -> dict[int, str]:
+    """Category id -> name of a COCO-like document (YouTube-VIS and OVIS files have the same list).
+
+    Raises:
+        DatasetError: missing or malformed, or an id or a name that is there twice.
+    """
+    categories: dict[int, str] = {}
+    for index, entry in enumerate(json_file.entries(document, "categories", name)):
+        where = f"{name}: categories[{index}]"
+        key = json_file.integer(entry, "id", where)
+        category = json_file.field(entry, "name", str, where)
+        if key in categories:
+            raise DatasetError(f"{where}: id {key} is there twice")
+        if category in categories.values():
+            raise DatasetError(f"{where}: name {category!r} is there twice")
+        categories[key] = category
+    return categories
+
+
+def _default_root(path: Path) -> Path:
+    folder = path.parent / "images"
+    return folder if folder.is_dir() else path.parent
+
+
+def _images(document: Mapping[str, Any], name: str) -> Iterable[CocoImage]:
+    for index, entry in enumerate(json_file.entries(document, "images", name)):
+        where = f"{name}: images[{index}]"
+        key = json_file.integer(entry, "id", where)
+        where = f"{where} (id {key})"
+        height, width = json_file.image_size(entry, where)
+        file_name = json_file.relative_name(json_file.field(entry, "file_name", str, where), where)
+        yield CocoImage(key, file_name, height, width, _extra(entry, _IMAGE_KEYS))
+
+
+def _annotations(
+    document: Mapping[str, Any], images: Mapping[int, CocoImage], categories: Mapping[int, str], name: str
+) -> Iterable[CocoAnnotation]:
+    for index, entry in enumerate(json_file.entries(document, "annotations", name)):
+        where = f"{name}: annotations[{index}]"
+        key = json_file.integer(entry, "id", where)
+        where = f"{where} (id {key})"
+        image = images.get(json_file.integer(entry, "image_id", where))
+        if image is None:
+            raise DatasetError(f"{where}: image_id {entry['image_id']} is not among the images")
+        category_id = json_file.integer(entry, "category_id", where)
+        if category_id not in categories:
+            raise DatasetError(f"{where}: category_id {category_id} is not among the categories")
+        if "segmentation" not in entry:
+            raise DatasetError(f"{where}: key 'segmentation' is missing")
+        segmentation.check_form(entry["segmentation"], image.height, image.width, where)
+        bbox, area = _box_and_area(entry, image, where)
+        yield CocoAnnotation(
+            id=key,
+            image_id=image.id,
+            category_id=category_id,
+            segmentation=entry["segmentation"],
+            size=(image.height, image.width),
+            iscrowd=bool(json_file.integer(entry, "iscrowd", where, high=1)) if "iscrowd" in entry else False,
+            bbox=bbox,
+            area=area,
+            extra=_extra(entry, _ANNOTATION_KEYS),
+            source=name,
+        )
+
+
+def _box_and_area(
+    entry: Mapping[str, Any], image: CocoImage, where: str
+) -> tuple[tuple[float, float, float, float], float]:
+    """As the file states them; what it leaves out is measured on the mask."""
+    bbox, area = entry.get("bbox"), entry.get("area")
+    if bbox is None or area is None:
+        mask = segmentation.checked_rle(entry["segmentation"], image.height, image.width, where)
+        bbox = list(rle.bbox(mask)) if bbox is None else bbox
+        area = rle.area(mask) if area is None else area
+    if not isinstance(bbox, list) or len(bbox) != 4 or not json_file.all_numbers(bbox):
+        raise DatasetError(f"{where}: 'bbox' must be four numbers [x, y, width, height]")
+    if not json_file.is_number(area) or area < 0:
+        raise DatasetError(f"{where}: 'area' must be a number of pixels, 0 or more")
+    return (bbox[0], bbox[1], bbox[2], bbox[3]), area
+
+
+def _unique(items: Iterable[_Entry], where: str) -> Iterable[_Entry]:
+    seen: set[int] = set()
+    for item in items:
+        if item.id in seen:
+            raise DatasetError(f"{where}: id {item.id} is there twice; ids must be unique")
+        seen.add(item.id)
+        yield item
+
+
+def _extra(entry: Mapping[str, Any], known: frozenset[str]) -> Mapping[str, Any]:
+    return {key: value for key, value in entry.items() if key not in known}
+
+
+def _annotation_entry(annotation: CocoAnnotation) -> dict[str, Any]:
+    return {
+        "id": annotation.id,
+        "image_id": annotation.image_id,
+        "category_id": annotation.category_id,
+        "iscrowd": int(annotation.iscrowd),
+        "segmentation": annotation.segmentation,
+        "bbox": list(annotation.bbox),
+        "area": annotation.area,
+        **annotation.extra,
+    }
