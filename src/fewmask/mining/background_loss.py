@@ -1,0 +1,77 @@
+"""The background loss L_I: cross entropy between predicted background and the selected masks (Eq. 3, 12-16)."""
+
+import math
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from fewmask.errors import ConfigError, DatasetError
+
+Reduction = Literal["mean", "sum"]
+
+SMALLEST_PROBABILITY = 1e-6  # the paper is silent; without a floor one saturated pixel makes every cost infinite
+
+
+def background_loss(
+    selected: npt.NDArray[np.bool_], background: npt.NDArray[np.floating], reduction: Reduction = "mean"
+) -> float:
+    """L_I of Eq. 3 for one frame.
+
+    Args:
+        selected: bool [H, W], the union of the selected masks.
+        background: probability [H, W] in [0, 1] that a pixel is background; clipped to [1e-6, 1 - 1e-6].
+        reduction: "mean" over pixels (default) or the printed "sum".
+
+    Raises:
+        DatasetError: the background map is not [H, W] probabilities of the size of the mask.
+        ConfigError: ``reduction`` is another word.
+    """
+    p = clipped(background, selected.shape)
+    total = -float(np.where(selected, np.log1p(-p), np.log(p)).sum())
+    return total / divisor(p.size, reduction)
+
+
+def clipped(background: npt.NDArray[np.floating], size: tuple[int, ...]) -> npt.NDArray[np.float64]:
+    """The background probability as float64 [H, W] within [1e-6, 1 - 1e-6].
+
+    Raises:
+        DatasetError: another size than ``size``, values outside [0, 1], or NaN.
+    """
+    p = np.asarray(background)
+    if p.ndim != 2 or p.shape != tuple(size):
+        raise DatasetError(
+            f"background map has shape {p.shape}, the masks have {tuple(size)}; give one value per pixel"
+        )
+    if p.size == 0:
+        raise DatasetError("background map has no pixels; give at least 1x1")
+    low, high = float(p.min()), float(p.max())
+    if not (low >= 0 and high <= 1):
+        raise DatasetError(f"background map spans [{low}, {high}]; give probabilities in [0, 1] without NaN")
+    return p.astype(np.float64).clip(SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)
+
+
+def divisor(pixels: int, reduction: str) -> int:
+    """What a pixel sum is divided by: the number of pixels for "mean", one for "sum"."""
+    if reduction == "mean":
+        return pixels
+    if reduction == "sum":
+        return 1
+    raise ConfigError(f"reduction {reduction!r} is unknown; use 'mean' or 'sum'")
+
+
+def fixed_point_gains(p: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.int64], int]:
+    """What each pixel saves when it is selected, log(1 - p) - log p, as int64 [H, W] in units of 2^-shift.
+
+    Integers make every sum over pixels exact, so equal costs compare equal whatever the order of the masks. The
+    shift leaves room for the sum over the whole frame; the rounding, at most 2^-(shift+1) a pixel, is below 2e-11
+    for a 4K frame.
+
+    Returns:
+        The gains and the shift.
+    """
+    largest = -math.log(SMALLEST_PROBABILITY) + 1
+    shift = 61 - math.ceil(math.log2(largest * p.size))
+    gains = np.log((1 - p) / p)
+    gains *= float(1 << shift)
+    return np.rint(gains).astype(np.int64), shift

@@ -1,0 +1,72 @@
+"""Stage 1: the K best combinations of a frame's masks under the background loss (Sec. 3.3, B.1)."""
+
+import numpy as np
+import numpy.typing as npt
+
+from fewmask.errors import ConfigError, DatasetError
+from fewmask.mining.atoms import cut_into_atoms
+from fewmask.mining.background_loss import Reduction, clipped, divisor, fixed_point_gains
+from fewmask.mining.best_unions import best_unions
+from fewmask.mining.independent_sets import best_independent_sets
+from fewmask.mining.overlap import pack, shared_pixels, sums_over_masks
+
+Combination = tuple[float, tuple[int, ...]]
+
+
+def best_combinations(
+    masks: npt.NDArray[np.bool_],
+    background: npt.NDArray[np.floating],
+    k: int,
+    *,
+    disjoint: bool = True,
+    tolerance: int = 0,
+    reduction: Reduction = "mean",
+) -> list[Combination]:
+    """The ``k`` subsets of ``masks`` with the lowest background loss L_I (Eq. 3), exactly.
+
+    Every pixel's gain is a fixed-point integer, so sums are exact: the answer depends neither on the order of the
+    masks nor on the machine's way to add, and costs that are equal tie.
+
+    Args:
+        masks: bool [N, H, W]. N = 0 is allowed: the empty combination is always a candidate.
+        background: probability of background [H, W] in [0, 1].
+        k: how many combinations, at least 1; fewer are returned when fewer exist.
+        disjoint: the non-overlapping constraint: no two selected masks share a pixel.
+        tolerance: pixels that two selected masks may share all the same; raising it keeps masks that touch. Where
+            masks overlap, the loss is that of their union. Without effect when ``disjoint`` is False.
+        reduction: "mean" over pixels, or the "sum" that the paper prints.
+
+    Returns:
+        (cost, mask indices in rising order) in rising cost; ties by number of masks, then by indices.
+
+    Raises:
+        DatasetError: shapes that do not agree, or a background that is no probability.
+        ConfigError: ``k`` < 1, ``tolerance`` < 0 or an unknown reduction.
+    """
+    masks = np.asarray(masks)
+    if masks.ndim != 3:
+        raise DatasetError(f"masks have shape {masks.shape}; give bool [N, H, W]")
+    if k < 1:
+        raise ConfigError(f"k is {k}; ask for at least one combination")
+    if tolerance < 0:
+        raise ConfigError(f"tolerance is {tolerance} pixels; it cannot be negative")
+    masks = masks.astype(bool, copy=False)
+    p = clipped(background, masks.shape[1:])
+    scale = divisor(p.size, reduction)
+    gains, shift = fixed_point_gains(p)
+    empty_cost = -float(np.log(p).sum())
+
+    conflicts = _conflicts(masks, tolerance) if disjoint else [0] * len(masks)
+    if disjoint and tolerance == 0:
+        found = best_independent_sets(sums_over_masks(gains, masks), conflicts, k)
+    else:
+        found = best_unions(cut_into_atoms(masks, gains), conflicts, k)
+    return [((empty_cost - gain / (1 << shift)) / scale, indices) for gain, indices in found]
+
+
+def _conflicts(masks: npt.NDArray[np.bool_], tolerance: int) -> list[int]:
+    """For each mask the bit set of the other masks with which it shares more than ``tolerance`` pixels."""
+    packed = pack(masks)
+    too_much = shared_pixels(packed, packed) > tolerance
+    np.fill_diagonal(too_much, False)
+    return [sum(1 << int(j) for j in np.flatnonzero(row)) for row in too_much]
