@@ -54,7 +54,7 @@ def test_recorded_videos(name):
 @given(st.integers(0, 2**32 - 1), st.lists(st.integers(1, 10), min_size=1, max_size=4), st.booleans())
 def test_against_every_path(seed, states, whole_numbers):
     rng = np.random.default_rng(seed)
-    draw = (lambda *size: rng.integers(-2, 3, size).astype(float)) if whole_numbers else rng.standard_normal
+    draw = (lambda *size: rng.integers(-2, 3, size) / 1.0) if whole_numbers else (lambda *size: rng.normal(size=size))
     unary = [draw(count) for count in states]
     pairwise = [draw(a, b) for a, b in itertools.pairwise(states)]
     cost, path = best_path(unary, pairwise)
