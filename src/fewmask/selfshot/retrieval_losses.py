@@ -1,4 +1,4 @@
-"""What teaches the clip encoder to retrieve: instance NCE, multiple-instance NCE (eq. 1) and the ranking loss (eq. 2, 6, 7).
+"""What teaches the encoder to retrieve: instance NCE, multiple-instance NCE (eq. 1), ranking loss (eq. 2, 6, 7).
 
 All take a query Φ(v), the momentum views Φ̃(p) of its positives (other clips of the same video) and Φ̃(n) of its
 negatives (clips of other videos, from the batch and the queue). Leading batch axes are allowed everywhere; the result
