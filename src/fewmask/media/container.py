@@ -1,0 +1,83 @@
+"""Opening what PyAV reads, its many errors turned into one VideoError; decoded frames turned into upright RGB."""
+
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import av
+import numpy as np
+
+from fewmask.errors import VideoError
+from fewmask.media.frame_source import RgbImage
+
+
+def open_container(
+    address: str,
+    shown: str,
+    *,
+    container_format: str | None = None,
+    options: dict[str, str] | None = None,
+    timeout_s: float | None = None,
+) -> Any:
+    """An open PyAV container that has at least one video stream.
+
+    Args:
+        address: what FFmpeg opens: ``file:/...``, an address, or a device.
+        shown: the name used in messages.
+        container_format: FFmpeg's input format, e.g. "v4l2"; None detects it.
+        options: FFmpeg's options for the input.
+        timeout_s: seconds to wait for opening, and for each read.
+
+    Raises:
+        VideoError: it cannot be opened, or holds no video.
+    """
+    try:
+        container = av.open(address, format=container_format, options=options or {}, timeout=timeout_s)
+    except av.FFmpegError as error:
+        raise VideoError(f"{shown}: cannot be opened as a video ({reason(error)}); {_advice(error)}") from error
+    if not container.streams.video:
+        container.close()
+        raise VideoError(f"{shown}: holds no video stream (audio only?); give a video or a folder of images")
+    return container
+
+
+def reason(error: BaseException) -> str:
+    """FFmpeg's own words for an error, on one line and without the address."""
+    text = getattr(error, "strerror", None) or str(error)
+    return " ".join(str(text).split())
+
+
+def _advice(error: BaseException) -> str:
+    if isinstance(error, av.error.InvalidDataError):
+        return "the file is damaged, cut short or no video: check that it plays, or fetch it again"
+    if isinstance(error, PermissionError):
+        return "check that you may read it"
+    return "check the address, and that it can be reached from here"
+
+
+def without_password(address: str) -> str:
+    """The address with user name and password left out, for messages."""
+    parts = urlsplit(address)
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, host, parts.path, "", ""))
+
+
+def quarter_turns(frame: Any) -> int:
+    """Counter-clockwise quarter turns, 0 to 3, that make a decoded frame upright."""
+    return int(round(frame.rotation / 90) % 4)
+
+
+def upright_size(frame: Any) -> tuple[int, int]:
+    """(height, width) of a decoded frame once it is upright."""
+    return (frame.width, frame.height) if quarter_turns(frame) % 2 else (frame.height, frame.width)
+
+
+def upright_rgb(frame: Any) -> RgbImage:
+    """A decoded frame as contiguous uint8 [H, W, 3], turned as its rotation tag says."""
+    rgb = frame.to_ndarray(format="rgb24")
+    return np.ascontiguousarray(np.rot90(rgb, quarter_turns(frame)))
+
+
+def mean_fps(stream: Any) -> float | None:
+    """The stream's mean frame rate, or None when it does not say."""
+    rate = stream.average_rate or stream.guessed_rate
+    return float(rate) if rate else None
