@@ -16,7 +16,7 @@ from fewmask.errors import DatasetError
 
 MAX_BYTES = 4 << 30
 """Largest JSON file that is parsed (4 GiB); the largest public annotation file, COCO train, has 0.5 GiB."""
-MAX_SIDE = 1 << 15
+MAX_SIDE = 1 << 14
 """Largest image height or width in pixels; beyond it run lengths and polygons no longer fit the mask coder."""
 _PREFIX = 1 << 16
 

@@ -8,20 +8,19 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fewmask.datasets.json_file import all_numbers
+from fewmask.datasets.run_lengths import measure_runs
 from fewmask.errors import DatasetError
 from fewmask.media import rle
 from fewmask.media.rle import Rle
 
 _CHUNK_CHARACTERS = 1 << 22
-_MAX_DIGITS = 7  # 5 bits each: enough for any run in an image of MAX_SIDE x MAX_SIDE
 _MAX_POLYGON_STEPS = 1 << 26  # the coder allocates this many points for an outline; a real one has thousands
 
 
 def check_form(segmentation: Any, height: int, width: int, where: str) -> None:
-    """Check everything about one segmentation but the content of a compressed string (see `bad_counts`).
+    """Check everything about one segmentation but the content of a compressed string (see `check_counts`).
 
     Raises:
         DatasetError: not a polygon list or RLE, a polygon too short or not of numbers, or another size than the image.
@@ -35,7 +34,7 @@ def check_form(segmentation: Any, height: int, width: int, where: str) -> None:
 
 
 def to_rle(segmentation: Any, height: int, width: int, where: str) -> Rle:
-    """One segmentation that passed `check_form` (and, if compressed, `bad_counts`) as RLE.
+    """One segmentation that passed `check_form` (and, if compressed, `check_counts`) as RLE.
 
     Raises:
         DatasetError: an outline too long to rasterise.
@@ -73,88 +72,21 @@ def check_counts(counts: Sequence[str], areas: Sequence[int], where: Sequence[st
     Raises:
         DatasetError: the first string that is malformed or covers another number of pixels.
     """
-    index = bad_counts(counts, areas)
-    if index is not None:
-        raise DatasetError(
-            f"{where[index]}: bad RLE, the compressed 'counts' are malformed or do not cover "
-            f"{areas[index]} pixels; export the mask again"
-        )
-
-
-def bad_counts(counts: Sequence[str], areas: Sequence[int]) -> int | None:
-    """Index of a compressed RLE string that is malformed or does not cover its area; None if all are good."""
     start = 0
     while start < len(counts):
         end, characters = start, 0
         while end < len(counts) and (end == start or characters + len(counts[end]) <= _CHUNK_CHARACTERS):
             characters += len(counts[end])
             end += 1
-        bad = _bad_in_chunk(counts[start:end], np.asarray(areas[start:end], dtype=np.int64))
-        if bad is not None:
-            return start + bad
+        covered, _ = measure_runs(counts[start:end])
+        wrong = np.flatnonzero(covered != np.asarray(areas[start:end]))
+        if len(wrong):
+            first = start + int(wrong[0])
+            raise DatasetError(
+                f"{where[first]}: bad RLE, the compressed 'counts' are malformed or do not cover "
+                f"{areas[first]} pixels; export the mask again"
+            )
         start = end
-    return None
-
-
-def _bad_in_chunk(counts: Sequence[str], areas: npt.NDArray[np.int64]) -> int | None:
-    lengths = np.fromiter(map(len, counts), dtype=np.int64, count=len(counts))
-    if (lengths == 0).any():
-        return int(np.argmin(lengths))
-    text = "".join(counts)
-    if not text.isascii():
-        return next(index for index, string in enumerate(counts) if not string.isascii())
-    codes = np.frombuffer(text.encode("ascii"), dtype=np.uint8)
-    owner = np.repeat(np.arange(len(counts)), lengths)  # [characters] the string of each
-    bad = (codes < 48) | (codes > 111)
-    if bad.any():
-        return int(owner[np.argmax(bad)])
-    digits = codes - 48
-    number_ends = np.flatnonzero((digits & 0x20) == 0)
-    last = np.cumsum(lengths) - 1
-    cut = (digits[last] & 0x20) != 0
-    if cut.any():
-        return int(np.argmax(cut))
-    number_starts = np.concatenate(([0], number_ends[:-1] + 1))
-    width = number_ends - number_starts + 1
-    number_owner = owner[number_starts]
-    if (width > _MAX_DIGITS).any():
-        return int(number_owner[np.argmax(width > _MAX_DIGITS)])
-    heads = np.flatnonzero(np.concatenate(([True], number_owner[1:] != number_owner[:-1])))
-    first = heads[number_owner]
-    runs = _runs(_numbers(digits, number_starts, number_ends, width), first, np.arange(len(first)) - first)
-    wrong = np.add.reduceat(runs, heads) != areas
-    wrong[number_owner[runs < 0]] = True
-    return int(np.argmax(wrong)) if wrong.any() else None
-
-
-def _numbers(
-    digits: npt.NDArray[np.uint8],
-    starts: npt.NDArray[np.int64],
-    ends: npt.NDArray[np.int64],
-    width: npt.NDArray[np.int64],
-) -> npt.NDArray[np.int64]:
-    """Little-endian 5-bit groups with sign extension, as int64."""
-    values = np.zeros(len(starts), dtype=np.int64)
-    for place in range(int(width.max())):
-        has = width > place
-        values[has] |= (digits[starts[has] + place] & 0x1F).astype(np.int64) << (5 * place)
-    negative = (digits[ends] & 0x10) != 0
-    values[negative] -= np.int64(1) << (5 * width[negative])
-    return values
-
-
-def _runs(
-    deltas: npt.NDArray[np.int64], first: npt.NDArray[np.int64], position: npt.NDArray[np.int64]
-) -> npt.NDArray[np.int64]:
-    """Undo the coder's difference: from the fourth number on, each is added to the one two before it.
-
-    ``first`` [numbers] is where the number's string begins, ``position`` [numbers] its place in that string.
-    """
-    runs = deltas.copy()
-    for chain in (position % 2 == 1, (position % 2 == 0) & (position > 0)):
-        summed = np.cumsum(np.where(chain, deltas, 0))
-        runs[chain] = (summed - summed[first])[chain]  # a string's first number is in neither chain
-    return runs
 
 
 def _check_polygons(polygons: list[Any], height: int, width: int, where: str) -> None:

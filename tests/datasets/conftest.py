@@ -1,0 +1,6 @@
+import pytest
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # pycocotools 2.0 builds its arrays in a way that NumPy 2 only warns about.
+    config.addinivalue_line("filterwarnings", "ignore:__array__ implementation:DeprecationWarning")
