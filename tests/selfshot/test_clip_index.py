@@ -1,0 +1,303 @@
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from fewmask.errors import FewmaskError
+from fewmask.selfshot import nearest
+from fewmask.selfshot.index import ClipIndex
+
+DIMENSION = 12
+
+
+def random_vectors(count, seed=0, dimension=DIMENSION):
+    return np.random.default_rng(seed).standard_normal((count, dimension)).astype(np.float32)
+
+
+def brute_force(stored, queries, k):
+    names = list(stored)
+    vectors = np.stack([stored[name] for name in names])
+    vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    scores = queries / np.linalg.norm(queries, axis=1, keepdims=True) @ vectors.T
+    order = np.argsort(-scores, axis=1)[:, :k]
+    return np.array(names, object)[order], np.take_along_axis(scores, order, 1)
+
+
+def test_search_is_cosine_brute_force_whatever_the_lengths(tmp_path):
+    stored = dict(zip([f"clip{i}" for i in range(200)], random_vectors(200), strict=True))
+    index = ClipIndex.create(tmp_path / "pool", DIMENSION)
+    index.add(list(stored), [3 * vector for vector in stored.values()])
+    queries = 0.1 * random_vectors(7, seed=1)
+    ids, scores = index.search(queries, 5)
+    expected_ids, expected_scores = brute_force(stored, queries, 5)
+    assert ids.tolist() == expected_ids.tolist()
+    np.testing.assert_allclose(scores, expected_scores, atol=1e-5)
+
+
+def test_integer_ids_come_back_as_an_integer_array_and_k_is_cut_to_the_pool(tmp_path):
+    index = ClipIndex.create(tmp_path / "pool", DIMENSION)
+    index.add(np.array([40, 7]), random_vectors(2))
+    ids, scores = index.search(random_vectors(1), 5)
+    assert ids.dtype == np.int64
+    assert ids.tolist() == [[40, 7]]
+    assert scores.shape == (1, 2)
+
+
+def test_what_was_added_and_removed_is_there_after_opening_again(tmp_path):
+    index = ClipIndex.create(tmp_path / "pool", DIMENSION, about={"encoder": "tiny"})
+    vectors = random_vectors(6)
+    index.add(["a", "b", "c", "d"], vectors[:4])
+    assert index.remove(["b", "never there"]) == 1
+    index.compact()
+    index.add(["e", "a"], vectors[4:])  # "a" gets another vector
+    for again in (index, ClipIndex.open(tmp_path / "pool")):
+        assert sorted(again.ids) == ["a", "c", "d", "e"]
+        assert len(again) == 4
+        assert "b" not in again
+        assert again.about == {"encoder": "tiny"}
+        assert again.search(vectors[5:], 1)[0].tolist() == [["a"]]
+        assert again.search(vectors[:1], 1)[1].item() < 0.999
+        np.testing.assert_allclose(again.vectors(["d"])[0] @ vectors[3] / np.linalg.norm(vectors[3]), 1, rtol=1e-5)
+
+
+def test_a_missing_folder_opens_empty_and_takes_its_size_from_the_first_vectors(tmp_path):
+    index = ClipIndex.open(tmp_path / "new")
+    assert len(index) == 0
+    assert not (tmp_path / "new").exists()
+    with pytest.raises(FewmaskError, match="holds no clips"):
+        index.search(random_vectors(1), 3)
+    index.add([1], [[0.0, 2.0]])
+    assert ClipIndex.open(tmp_path / "new").dimension == 2
+
+
+class Pool(RuleBasedStateMachine):
+    """Any order of changes, compactions and re-openings against a plain dictionary."""
+
+    kind = "auto"
+
+    @initialize(seed=st.integers(0, 1000))
+    def start(self, seed):
+        import tempfile
+
+        self.folder = tempfile.TemporaryDirectory()
+        self.path = Path(self.folder.name) / "pool"
+        self.index = ClipIndex.create(self.path, DIMENSION, kind=self.kind)
+        self.stored = {}
+        self.seed = seed
+
+    @rule(ids=st.sets(st.integers(0, 30), max_size=8))
+    def add(self, ids):
+        self.seed += 1
+        vectors = random_vectors(len(ids), self.seed)
+        self.index.add(sorted(ids), vectors)
+        self.stored |= dict(zip(sorted(ids), vectors, strict=True))
+
+    @rule(ids=st.sets(st.integers(0, 30), max_size=8))
+    def remove(self, ids):
+        assert self.index.remove(sorted(ids)) == len(ids & self.stored.keys())
+        for name in ids:
+            self.stored.pop(name, None)
+
+    @rule()
+    def compact(self):
+        self.index.compact()
+
+    @rule()
+    def open_again(self):
+        self.index = ClipIndex.open(self.path)
+
+    @invariant()
+    def finds_what_brute_force_finds(self):
+        assert set(self.index.ids) == set(self.stored)
+        if self.stored:
+            queries = random_vectors(3, seed=99)
+            ids, scores = self.index.search(queries, 3)
+            expected_ids, expected_scores = brute_force(self.stored, queries, 3)
+            np.testing.assert_allclose(scores, expected_scores, atol=1e-5)
+            assert ids.tolist() == expected_ids.tolist()
+
+    def teardown(self):
+        if hasattr(self, "folder"):
+            self.folder.cleanup()
+
+
+Pool.TestCase.settings = settings(
+    max_examples=12, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck)
+)
+TestPool = Pool.TestCase
+
+
+def failing_disk(allowed):
+    """Path.replace that works ``allowed`` times, then never: a rename is when a file comes to count."""
+    rename, left = Path.replace, iter([True] * allowed)
+
+    def replace(source, target):
+        if next(left, False):
+            return rename(source, target)
+        raise OSError(28, "No space left on device")
+
+    return replace
+
+
+@pytest.mark.parametrize("compacting", [False, True])
+@pytest.mark.parametrize("allowed", range(5))
+def test_a_failure_at_any_write_leaves_the_index_before_or_after_the_change(tmp_path, monkeypatch, allowed, compacting):
+    vectors = random_vectors(5)
+    index = ClipIndex.create(tmp_path / "pool", DIMENSION)
+    index.add(["a", "b", "c"], vectors[:3])
+    index.compact()
+    index.add(["d"], vectors[3:4])
+    before = {"a", "b", "c", "d"}
+    if compacting:
+        monkeypatch.setattr("fewmask.selfshot.index._JOURNAL_ROWS", 1)
+    monkeypatch.setattr(Path, "replace", failing_disk(allowed))
+    failed = False
+    try:
+        index.add(["e"], vectors[4:])
+    except FewmaskError:
+        failed = True
+    monkeypatch.undo()
+    assert failed == (allowed < (3 if compacting else 2))
+    expected = before if failed else before | {"e"}
+    for survivor in (index, ClipIndex.open(tmp_path / "pool")):
+        assert set(survivor.ids) == expected
+        assert survivor.search(vectors[:1], 1)[0].tolist() == [["a"]]
+    survivor.add(["f"], vectors[:1])  # and work goes on
+    survivor.compact()
+    assert set(ClipIndex.open(tmp_path / "pool").ids) == expected | {"f"}
+
+
+def test_leftovers_of_a_crash_are_swept_and_strange_files_are_left_alone(tmp_path):
+    index = ClipIndex.create(tmp_path / "pool", DIMENSION)
+    leftovers = ["checkpoint-000009.faiss", "journal-000004.npz", ".checkpoint-000002.123.part.faiss"]
+    for name in [*leftovers, "notes.txt"]:
+        (tmp_path / "pool" / name).write_bytes(b"torn")
+    index.add(["a"], random_vectors(1))
+    index.compact()
+    names = {path.name for path in (tmp_path / "pool").iterdir()}
+    assert names == {"index.json", "notes.txt", "checkpoint-000002.faiss", "checkpoint-000002.json"}
+    assert ClipIndex.open(tmp_path / "pool").ids == ["a"]
+
+
+@pytest.mark.parametrize("damage", ["checkpoint-000002.faiss", "checkpoint-000002.json", "journal-000003.npz"])
+def test_a_damaged_file_is_named(tmp_path, damage):
+    index = ClipIndex.create(tmp_path / "pool", DIMENSION)
+    index.add(["a"], random_vectors(1))
+    index.compact()
+    index.add(["b"], random_vectors(1))
+    path = tmp_path / "pool" / damage
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(FewmaskError, match="damaged"):
+        ClipIndex.open(tmp_path / "pool")
+    path.unlink()
+    with pytest.raises(FewmaskError, match="missing"):
+        ClipIndex.open(tmp_path / "pool")
+
+
+def test_searching_while_others_add_and_remove(tmp_path):
+    index = ClipIndex.create(tmp_path / "pool", DIMENSION)
+    fixed = random_vectors(50)
+    index.add([f"fixed{i}" for i in range(50)], fixed)
+    stop, wrong = threading.Event(), []
+
+    def searching():
+        while not stop.is_set():
+            ids, scores = index.search(fixed[:8], 1)
+            if ids[:, 0].tolist() != [f"fixed{i}" for i in range(8)] or scores.min() < 0.9999:
+                wrong.append(ids)
+
+    threads = [threading.Thread(target=searching) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for turn in range(25):
+        index.add([f"new{turn}-{i}" for i in range(10)], random_vectors(10, seed=turn + 1))
+        index.remove([f"new{turn - 3}-{i}" for i in range(10)])
+        if turn % 10 == 5:
+            index.compact()
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    assert len(ClipIndex.open(tmp_path / "pool")) == len(index) == 50 + 30
+
+
+def clustered_vectors(count, dimension=32, seed=0):
+    generator = np.random.default_rng(seed)
+    centres = generator.standard_normal((40, dimension))
+    return (centres[generator.integers(0, 40, count)] + 0.3 * generator.standard_normal((count, dimension))).astype(
+        "f4"
+    )
+
+
+def test_clustered_lists_find_nearly_all_true_neighbours_and_take_changes(tmp_path):
+    vectors = clustered_vectors(4000)
+    index = ClipIndex.create(tmp_path / "pool", 32, kind="clustered")
+    index.add(range(3900), vectors[:3900])
+    assert index.is_clustered
+    index.add(range(3900, 4000), vectors[3900:])
+    index.remove(range(0, 4000, 7))
+    index = ClipIndex.open(tmp_path / "pool")
+    assert index.is_clustered
+    stored = {i: vectors[i] for i in range(4000) if i % 7}
+    queries = clustered_vectors(200, seed=0) + 0.01
+    found, _ = index.search(queries, 5)
+    truth, _ = brute_force(stored, queries, 5)
+    recall = np.mean([len(set(a) & set(b)) / 5 for a, b in zip(found.tolist(), truth.tolist(), strict=True)])
+    assert recall >= 0.99
+    np.testing.assert_allclose(np.linalg.norm(index.vectors([1, 3998]), axis=1), 1, rtol=1e-5)
+
+
+def test_a_pool_without_clusters_keeps_the_exact_scan(tmp_path, monkeypatch):
+    monkeypatch.setattr(nearest, "CLUSTER_FROM", 2000)
+    for name, vectors, expected in [
+        ("clusters", clustered_vectors(2000), True),
+        ("none", random_vectors(2000, dimension=96), False),
+    ]:
+        index = ClipIndex.create(tmp_path / name, vectors.shape[1])
+        index.add(range(1000), vectors[:1000])
+        assert not index.is_clustered
+        index.add(range(1000, 2000), vectors[1000:])
+        assert index.is_clustered is expected
+        assert index.search(vectors[:50], 1)[0][:, 0].tolist() == list(range(50))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda index: index.add(["a"], [[0.0] * DIMENSION]), "no direction"),
+        (lambda index: index.add(["a"], [[float("nan")] * DIMENSION]), "no direction"),
+        (lambda index: index.add(["a", "a"], random_vectors(2)), "given twice"),
+        (lambda index: index.add(["a"], random_vectors(2)), "1 ids for 2 vectors"),
+        (lambda index: index.add(["a"], [[1.0, 2.0]]), r"shape \[1, 2\]; expected \[count, 12\]"),
+        (lambda index: index.add([1.5], random_vectors(1)), "no clip id"),
+        (lambda index: index.search(random_vectors(1)[0], 1), "shape"),
+        (lambda index: index.search(random_vectors(1), 0), "at least one"),
+        (lambda index: index.vectors(["nowhere"]), "'nowhere'"),
+        (lambda index: ClipIndex.create(index.folder, 3), "not empty"),
+    ],
+)
+def test_misuse_is_named_and_changes_nothing(tmp_path, change, message):
+    index = ClipIndex.create(tmp_path / "pool", DIMENSION)
+    index.add(["kept"], random_vectors(1))
+    with pytest.raises(FewmaskError, match=message):
+        change(index)
+    assert index.ids == ClipIndex.open(tmp_path / "pool").ids == ["kept"]
+
+
+def test_a_folder_of_something_else_and_a_second_writer_are_refused(tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat.jpg").write_bytes(b"x")
+    with pytest.raises(FewmaskError, match="not a clip index"):
+        ClipIndex.open(tmp_path / "photos")
+    first = ClipIndex.create(tmp_path / "pool", DIMENSION)
+    second = ClipIndex.open(tmp_path / "pool")
+    first.add(["a"], random_vectors(1))
+    with pytest.raises(FewmaskError, match="another process"):
+        second.add(["b"], random_vectors(1))
+    (tmp_path / "pool" / "index.json").write_text('{"format": 99}')
+    with pytest.raises(FewmaskError, match="version"):
+        ClipIndex.open(tmp_path / "pool")
