@@ -1,0 +1,173 @@
+"""How camera and objects move: smooth paths, all drawn before the first frame is made.
+
+Places are in *world* pixels, the frame's own pixels while the camera rests. An object is a flat card that turns in
+space before a pinhole camera, so that turning foreshortens it; depth gives both its size and who stands before whom.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.interpolate import CubicSpline
+
+from fewmask.datasets.synth_config import SynthConfig
+
+Floats = npt.NDArray[np.float64]
+
+_FOCAL = 2.5  # focal length in card sizes: perspective as of a camera 2.5 object sizes away
+_STRIDE = 14  # frames between two points of a path
+_CANDIDATES = 8
+_AIMED_OVERLAP = {"light": 0.15, "heavy": 0.75}  # mean share of the smaller box; 1 would hide objects for good
+_CLOSE_POINTS = 0.75  # share of a path's points that are near another object under heavy occlusion
+
+
+@dataclass(frozen=True)
+class ObjectMotion:
+    """One object over T frames."""
+
+    transforms: Floats
+    """[T, 3, 3]: pixels of the cut-out to the world."""
+    centres: Floats
+    """[T, 2]: x, y in the world."""
+    extents: Floats
+    """[T, 2]: width and height in the world, as if upright."""
+    depths: Floats
+    """[T]: smaller is nearer; size goes as its inverse."""
+    waves: Floats | None
+    """[T, K, 5] for `copy_paste.paste`, or None for a rigid object."""
+
+
+def camera_path(rng: np.random.Generator, config: SynthConfig) -> Floats:
+    """[T, 3, 3]: world to frame. Pan, zoom and rotation drift slowly; half of the cameras are hand-held and shake."""
+    height, width = config.size
+    strength = config.camera * rng.uniform(0.2, 1.0)
+    drift = smooth(rng, config.frames, 4, (30, 90)) * strength
+    shake = smooth(rng, config.frames, 2, (2.5, 7)) * strength * (rng.random() < 0.5) * 0.004 * width
+    pan = drift[:, :2] * (0.16 * width, 0.12 * height) + shake
+    zoom, angle = np.exp(0.14 * drift[:, 2]), 0.07 * drift[:, 3]
+    centre = np.array([(width - 1) / 2, (height - 1) / 2])
+    path = np.tile(np.eye(3), (config.frames, 1, 1))
+    path[:, :2, :2] = _rotations(angle) * zoom[:, None, None]
+    path[:, :2, 2] = centre - path[:, :2, :2] @ centre + pan
+    return path
+
+
+def object_paths(rng: np.random.Generator, sizes: list[tuple[int, int]], config: SynthConfig) -> list[ObjectMotion]:
+    """One motion per object of ``sizes`` (height, width of its cut-out), kept apart or brought together as configured.
+
+    The first object is inside the frame in the first frame, so that no video is empty.
+    """
+    chosen: list[ObjectMotion] = []
+    for index, size in enumerate(sizes):
+        met = chosen[int(rng.integers(index))] if index and config.occlusion == "heavy" else None
+        candidates = [_object_path(rng, size, config, met, stays=index == 0) for _ in range(_CANDIDATES)]
+        overlaps = np.array([_overlap(candidate, chosen) for candidate in candidates])
+        chosen.append(candidates[int(np.abs(overlaps - _AIMED_OVERLAP[config.occlusion]).argmin())])
+    return chosen
+
+
+def smooth(rng: np.random.Generator, frames: int, count: int, period: tuple[float, float]) -> Floats:
+    """``count`` smooth random signals [T, count], about in [-1, 1]: two sines each, periods in frames."""
+    periods = rng.uniform(*period, (2, count))
+    phases = rng.uniform(0, 2 * np.pi, (2, count))
+    times = np.arange(frames)[:, None, None]
+    waves: Floats = np.sin(2 * np.pi * times / periods + phases)  # [T, 2, count]
+    return np.asarray((waves * [[0.65], [0.35]]).sum(1))
+
+
+def _object_path(
+    rng: np.random.Generator, size: tuple[int, int], config: SynthConfig, met: ObjectMotion | None, *, stays: bool
+) -> ObjectMotion:
+    """A random motion; near ``met``, where one is given, most of the time."""
+    frames, height, width = config.frames, *size
+    reach = float(np.hypot(height, width)) / 2
+    centres = _waypoint_curve(rng, reach, config, met, stays=stays)
+    depths = np.exp(rng.uniform(-0.3, 0.3) + 0.35 * config.motion * smooth(rng, frames, 1, (25, 70))[:, 0])
+    scales = depths.min() / depths  # at most 1: the cut-out comes at the largest size it will have
+    turning = config.motion * smooth(rng, frames, 3, (20, 60)) * (0.65, 0.4, 0.3)
+    roll = rng.uniform(-0.25, 0.25) + turning[:, 2]
+    transforms = _card_transforms(size, centres, scales, turning[:, 0], turning[:, 1], roll)
+    extents = scales[:, None] * (width, height)
+    return ObjectMotion(transforms, centres, extents, depths, _waves(rng, size, config))
+
+
+def _waypoint_curve(
+    rng: np.random.Generator, reach: float, config: SynthConfig, met: ObjectMotion | None, *, stays: bool
+) -> Floats:
+    """A spline [T, 2] through random places; a third of the objects enter, a third leave, long paths do both often."""
+    frame = np.array([config.width, config.height], float)
+    knots = np.arange(0, config.frames + _STRIDE, _STRIDE)
+    points = np.empty((len(knots), 2))
+    points[0] = rng.uniform(0.15, 0.85, 2) * frame
+    for index in range(1, len(knots)):
+        step = rng.normal(0, 0.28, 2) * frame * config.motion
+        points[index] = np.clip(points[index - 1] + step, 0.05 * frame, 0.95 * frame)
+    if met is not None:
+        at = np.minimum(knots, config.frames - 1)
+        beside = met.centres[at] + rng.normal(0, 0.3, (len(knots), 2)) * met.extents[at]
+        points = np.where(rng.random((len(knots), 1)) < _CLOSE_POINTS, beside, points)
+    outside = rng.random(len(knots)) < np.where(np.isin(np.arange(len(knots)), (0, len(knots) - 1)), 0.3, 0.08)
+    outside[0] &= not stays
+    if config.motion > 0:
+        for index in np.flatnonzero(outside):
+            side = rng.integers(4)
+            axis, far = side % 2, side // 2
+            points[index, axis] = frame[axis] + 0.8 * reach if far else -0.8 * reach
+    if len(knots) == 1:
+        return np.repeat(points, config.frames, 0)
+    return np.asarray(CubicSpline(knots, points, bc_type="natural")(np.arange(config.frames)))
+
+
+def _card_transforms(
+    size: tuple[int, int], centres: Floats, scales: Floats, yaw: Floats, pitch: Floats, roll: Floats
+) -> Floats:
+    """[T, 3, 3]: a card of ``size`` pixels turned by yaw, pitch and roll (radians), scaled, and put at ``centres``."""
+    height, width = size
+    distance = _FOCAL * max(height, width)
+    about_y, about_x = np.zeros((2, len(scales), 3, 3))
+    about_y[:, 1, 1] = about_x[:, 0, 0] = 1
+    about_y[:, 0, 0] = about_y[:, 2, 2] = np.cos(yaw)
+    about_y[:, 0, 2], about_y[:, 2, 0] = np.sin(yaw), -np.sin(yaw)
+    about_x[:, 1, 1] = about_x[:, 2, 2] = np.cos(pitch)
+    about_x[:, 1, 2], about_x[:, 2, 1] = -np.sin(pitch), np.sin(pitch)
+    in_space = about_x @ about_y
+    card = np.zeros_like(in_space)  # the card has no thickness: its z column drops out
+    card[:, :2, :2] = _rotations(roll) @ in_space[:, :2, :2] * scales[:, None, None]
+    card[:, 2, :2] = in_space[:, 2, :2] / distance
+    card[:, 2, 2] = 1
+    to_world = np.tile(np.eye(3), (len(scales), 1, 1))
+    to_world[:, :2, 2] = centres
+    to_card = np.array([[1, 0, -(width - 1) / 2], [0, 1, -(height - 1) / 2], [0, 0, 1]])
+    return np.asarray(to_world @ card @ to_card)
+
+
+def _waves(rng: np.random.Generator, size: tuple[int, int], config: SynthConfig) -> Floats | None:
+    """Three travelling waves per object; how soft an object is differs from object to object."""
+    if config.deformation == 0:
+        return None
+    side = max(size)
+    amplitudes = config.deformation * rng.uniform(0.0, 0.022) * side * rng.normal(0, 1, (3, 2)).clip(-1.5, 1.5)
+    numbers = rng.normal(0, 1, (3, 2)) * 2 * np.pi / side
+    speed = 2 * np.pi / rng.uniform(8, 30, 3) * rng.choice([-1, 1], 3) * config.motion
+    phases = rng.uniform(0, 2 * np.pi, 3) + np.arange(config.frames)[:, None] * speed
+    still = np.broadcast_to(np.hstack([amplitudes, numbers]), (config.frames, 3, 4))
+    return np.concatenate([still, phases[..., None]], 2)
+
+
+def _overlap(candidate: ObjectMotion, others: list[ObjectMotion]) -> float:
+    """Mean over the frames of the largest share of a box (the smaller one) that lies inside another's."""
+    if not others:
+        return 0.0
+    shares = np.zeros((len(others), len(candidate.depths)))
+    for row, other in zip(shares, others, strict=True):
+        half = (candidate.extents + other.extents) / 2
+        meet = np.clip(half - np.abs(candidate.centres - other.centres), 0, None)
+        meet = np.minimum(meet, np.minimum(candidate.extents, other.extents))
+        row[:] = meet.prod(1) / np.minimum(candidate.extents.prod(1), other.extents.prod(1))
+    return float(shares.max(0).mean())
+
+
+def _rotations(angles: Floats) -> Floats:
+    """Plane rotations [T, 2, 2]."""
+    cosines, sines = np.cos(angles), np.sin(angles)
+    return np.stack([np.stack([cosines, -sines], -1), np.stack([sines, cosines], -1)], -2)
