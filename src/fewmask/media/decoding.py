@@ -28,6 +28,7 @@ class Decoding:
         self._keep_traces = keep_traces
         self._times: PacketTimes | None = None
         self._times_known = False
+        self.packets_read = 0
         self._open(threads=True)
 
     def close(self) -> None:

@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fewmask.errors import DatasetError
+from fewmask.media.export_ytvis import write_ytvis_zip
 from fewmask.media.rle import Rle
 
 if TYPE_CHECKING:
     import supervision
+
+__all__ = ["FrameResult", "Size", "Track", "VideoResult", "write_ytvis_zip"]
 
 Size = tuple[int, int]
 
@@ -224,11 +227,18 @@ class VideoResult:
 
         return cvat_xml(self)
 
-    def to_label_studio(self, video_url: str) -> list[dict[str, Any]]:
-        """Label Studio tasks with predictions; see `fewmask.media.export_label_studio`."""
+    def to_label_studio(self, video_url: str, *, frames_url: str | None = None) -> list[dict[str, Any]]:
+        """Label Studio tasks with predictions; see `fewmask.media.export_label_studio` for the labelling configs.
+
+        Args:
+            video_url: where Label Studio finds the video.
+            frames_url: where it finds a folder with the video's frames (their own names for image sources, else
+                00000.jpg, 00001.jpg, ...). With it there is one image task per known frame, with exact masks;
+                without it one video task, with the tracks as boxes: Label Studio has no masks in videos.
+        """
         from fewmask.media.export_label_studio import label_studio_tasks
 
-        return label_studio_tasks(self, video_url)
+        return label_studio_tasks(self, video_url, frames_url)
 
     def to_supervision(self, frame_index: int) -> "supervision.Detections":
         """One frame as supervision's Detections; see `fewmask.media.export_supervision`."""

@@ -1,0 +1,68 @@
+"""DAVIS annotations: one palette PNG per frame, the pixel value is the object."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from fewmask.errors import DatasetError
+from fewmask.media import rle
+from fewmask.media.atomic import whole_file
+
+if TYPE_CHECKING:
+    from fewmask.media.results import FrameResult, VideoResult
+
+
+def write_davis(result: "VideoResult", folder: Path) -> Path:
+    """Write 00000.png, 00001.png, ... for the known frames, with the DAVIS palette; returns the folder.
+
+    Pixel values are the track ids when all lie in 1..255, else 1, 2, ... in ascending order of the track ids. A pixel
+    holds one object only: where masks overlap the higher score is on top, at equal scores the larger track id.
+
+    Raises:
+        DatasetError: there are more than 255 tracks.
+        FewmaskError: the folder cannot be written.
+    """
+    values = _pixel_values(result)
+    palette = davis_palette().tobytes()
+    for frame in result.frames():
+        image = Image.fromarray(_index_map(frame, values))
+        image.putpalette(palette)
+        with whole_file(folder / f"{frame.index:05d}.png") as temporary:
+            image.save(temporary)
+    return folder
+
+
+def davis_palette() -> npt.NDArray[np.uint8]:
+    """The colours [256, 3] of VOC and DAVIS: the bits of the index, three at a time, become the top bits of R, G, B."""
+    colours = np.zeros((256, 3), dtype=np.uint8)
+    for index in range(256):
+        rest = index
+        for shift in range(7, -1, -1):
+            for channel in range(3):
+                colours[index, channel] |= ((rest >> channel) & 1) << shift
+            rest >>= 3
+    return colours
+
+
+def _pixel_values(result: "VideoResult") -> dict[int, int]:
+    track_ids = sorted(track.track_id for track in result.tracks)
+    if len(track_ids) > 255:
+        raise DatasetError(
+            f"{result.name}: {len(track_ids)} tracks, but a DAVIS PNG holds at most 255; keep fewer of them"
+        )
+    if track_ids and (track_ids[0] < 1 or track_ids[-1] > 255):
+        return {track_id: position for position, track_id in enumerate(track_ids, start=1)}
+    return {track_id: track_id for track_id in track_ids}
+
+
+def _index_map(frame: "FrameResult", values: dict[int, int]) -> npt.NDArray[np.uint8]:
+    """Pixel values uint8 [H, W]; 0 is background."""
+    index_map = np.zeros(frame.size, dtype=np.uint8)
+    rows = sorted(zip(frame.scores, frame.track_ids, frame.masks, strict=True), key=lambda row: row[:2])
+    for _, track_id, mask in rows:
+        if mask is not None:
+            index_map[rle.decode(mask)] = values[track_id]
+    return index_map
