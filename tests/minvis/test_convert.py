@@ -153,7 +153,7 @@ def test_early_name_of_the_queries_and_unused_tensors(tmp_path):
     assert load_segmenter(tmp_path / "ours").categories == {0: "a", 1: "b", 2: "c"}
     with pytest.raises(CheckpointError, match="already holds"):
         convert_minvis(tmp_path / "official.pth", tmp_path / "ours")
-    names.write_text(json.dumps({"categories": [{"id": 9, "name": "c"}]}))
+    names.write_text(json.dumps({"categories": categories[:1]}))
     with pytest.raises(DatasetError, match="3 classes"):
         convert_minvis(tmp_path / "official.pth", tmp_path / "other", categories=names)
     with pytest.raises(DatasetError, match="nowhere"):

@@ -4,6 +4,7 @@
 `QuerySegmenter` face fits the tracker: see `eomt.py` and `videomt.py` for two more.
 """
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,11 @@ Frames: TypeAlias = npt.NDArray[np.uint8] | Tensor
 SIZE_DIVISOR = 32  # the deepest feature map has stride 32
 DEFAULT_SHORT_SIDE = 360  # YouTube-VIS test size with ResNet-50; Swin-L uses 480
 DEFAULT_MAX_SIZE = 1333
+
+# transformers remarks that a Mask2Former on ResNet "may not be compatible"; the parity tests show that it is.
+logging.getLogger("transformers.models.mask2former.configuration_mask2former").addFilter(
+    lambda record: "is not a supported model" not in record.getMessage()
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,8 +213,9 @@ def prepare_pixels(
     size = resized_size(images.shape[-2], images.shape[-1], short_side, max_size)
     if size != tuple(images.shape[-2:]):
         images = _resize(images, size)
-    mean = torch.tensor(normalisation.mean, device=device, dtype=dtype).view(3, 1, 1)
-    std = torch.tensor(normalisation.std, device=device, dtype=dtype).view(3, 1, 1)
+    # Official weights come with float32 statistics; a float64 run that rounds them differently can flip a gate.
+    mean = torch.tensor(normalisation.mean, dtype=torch.float32).to(device, dtype).view(3, 1, 1)
+    std = torch.tensor(normalisation.std, dtype=torch.float32).to(device, dtype).view(3, 1, 1)
     pixels = (images.to(dtype) - mean) / std
     pad_bottom, pad_right = -size[0] % SIZE_DIVISOR, -size[1] % SIZE_DIVISOR
     return functional.pad(pixels, (0, pad_right, 0, pad_bottom)), size
