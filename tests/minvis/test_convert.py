@@ -144,9 +144,8 @@ def test_early_name_of_the_queries_and_unused_tensors(tmp_path):
     early["ema_step"] = torch.ones(1)
     torch.save({"model": early}, tmp_path / "official.pth")
     names = tmp_path / "names.json"
-    names.write_text(
-        json.dumps({"categories": [{"id": 9, "name": "c"}, {"id": 1, "name": "a"}, {"id": 4, "name": "b"}]})
-    )
+    categories = [{"id": 9, "name": "c"}, {"id": 1, "name": "a"}, {"id": 4, "name": "b"}]
+    names.write_text(json.dumps({"categories": categories}))
     report = convert_minvis(tmp_path / "official.pth", tmp_path / "ours", categories=names)
     assert report.counts()["unused"] == 1
     assert_same_tensors(restore_official(tmp_path / "ours"), official)
