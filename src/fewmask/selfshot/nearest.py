@@ -24,7 +24,7 @@ CLUSTER_FROM = 800_000
 TARGET_RECALL = 0.995
 """Share of the five true neighbours that a sample must find; above the 0.99 promised, since a sample errs."""
 _SAMPLE = 256
-_TRAIN_PER_LIST = 32
+_TRAIN_PER_LIST = 40
 _WORTHWHILE_SHARE = 0.25  # probing more of the lists than this is no faster than scanning everything in order
 
 
@@ -80,7 +80,7 @@ def rebuild(structure: Structure, *, always: bool) -> Structure:
         always: keep the clustered lists however many of them have to be probed.
     """
     rows, vectors = entries(structure)
-    lists = max(1, round(4 * len(rows) ** 0.5))
+    lists = max(1, round(2 * len(rows) ** 0.5))
     dimension = vectors.shape[1]
     if len(rows) < 2 * lists:
         lists = max(1, len(rows) // 2)

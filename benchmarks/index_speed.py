@@ -1,0 +1,146 @@
+"""Clip index against a plain NumPy scan and, where installed, usearch's HNSW: build, memory, latency, recall@5.
+
+    python benchmarks/index_speed.py                       # 100,000 vectors, a minute
+    python benchmarks/index_speed.py --n 1000000           # about 8 GB of memory, 10 GB of disk, minutes
+
+usearch is not a dependency; install it beside fewmask in an environment of its own to see the third column. Vectors
+have 768 numbers. "clustered" draws them around 1,000 centres (cosine about 0.8 within a cluster); "unclustered" draws
+each from a normal distribution, where neighbours hardly differ from the rest and no list structure can help: there the
+index is expected to keep its exact scan. Queries are fresh draws, not stored vectors. One thread, one query at a time.
+"""
+
+import argparse
+import json
+import resource
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+import faiss
+import numpy as np
+
+from fewmask.selfshot.index import ClipIndex
+
+DIMENSION = 768
+K = 5
+CHUNK = 50_000
+
+
+def draw(count, clustered, seed, centres):
+    generator = np.random.default_rng(seed)
+    vectors = generator.standard_normal((count, DIMENSION), dtype=np.float32)
+    if clustered:
+        vectors = 0.5 * vectors + centres[generator.integers(0, len(centres), count)]
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def stored_vectors(folder, count, clustered, centres):
+    path = folder / "vectors.f32"
+    vectors = np.memmap(path, np.float32, "w+", shape=(count, DIMENSION))
+    for start in range(0, count, CHUNK):
+        stop = min(start + CHUNK, count)
+        vectors[start:stop] = draw(stop - start, clustered, 1000 + start, centres)
+    return vectors
+
+
+def latencies(search, queries):
+    found, times = [], []
+    for query in queries:
+        start = time.perf_counter()
+        found.append(search(query))
+        times.append(1000 * (time.perf_counter() - start))
+    return np.array(found), {"p50_ms": float(np.percentile(times, 50)), "p99_ms": float(np.percentile(times, 99))}
+
+
+def recall(found, truth):
+    return float(np.mean([len(set(a) & set(b)) / K for a, b in zip(found.tolist(), truth.tolist(), strict=True)]))
+
+
+def memory_gb():
+    """Resident size now, from the kernel."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 1e9
+
+
+def measure_scan(vectors, queries):
+    array = np.asarray(vectors)
+
+    def search(query):
+        scores = array @ query
+        top = np.argpartition(scores, -K)[-K:]
+        return top[np.argsort(-scores[top])]
+
+    return latencies(search, queries)
+
+
+def measure_clip_index(folder, vectors, queries, kind):
+    before = memory_gb()
+    start = time.perf_counter()
+    index = ClipIndex.create(folder / "index", DIMENSION, kind=kind)
+    for first in range(0, len(vectors), CHUNK):
+        block = np.array(vectors[first : first + CHUNK])
+        index.add(np.arange(first, first + len(block)), block)
+    facts = {"build_s": time.perf_counter() - start, "clustered_lists": index.is_clustered}
+    facts["probes"] = index._structure.probes
+    start = time.perf_counter()
+    del index
+    index = ClipIndex.open(folder / "index")
+    facts |= {"open_s": time.perf_counter() - start, "memory_gb": memory_gb() - before}
+    found, times = latencies(lambda query: index.search(query[None], K)[0][0], queries)
+    start = time.perf_counter()
+    index.remove(np.arange(1000))
+    facts["remove_1000_ms"] = 1000 * (time.perf_counter() - start)
+    start = time.perf_counter()
+    index.add(np.arange(1000), np.array(vectors[:1000]))
+    facts["add_1000_ms"] = 1000 * (time.perf_counter() - start)
+    return found, facts | times
+
+
+def measure_usearch(vectors, queries):
+    from usearch.index import Index
+
+    before = memory_gb()
+    start = time.perf_counter()
+    index = Index(ndim=DIMENSION, metric="cos", dtype="f32", connectivity=16, expansion_add=128, expansion_search=128)
+    for first in range(0, len(vectors), CHUNK):
+        block = np.array(vectors[first : first + CHUNK])
+        index.add(np.arange(first, first + len(block)), block, threads=1)
+    facts = {"build_s": time.perf_counter() - start, "memory_gb": memory_gb() - before}
+    found, times = latencies(lambda query: index.search(query, K).keys, queries)
+    return found, facts | times
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--n", type=int, default=100_000)
+    parser.add_argument("--queries", type=int, default=200)
+    parser.add_argument("--kind", choices=["auto", "exact", "clustered"], default="auto")
+    parser.add_argument("--data", choices=["clustered", "unclustered"], nargs="+", default=["clustered", "unclustered"])
+    parser.add_argument("--no-peer", action="store_true", help="skip usearch, whose graph takes long to build")
+    parser.add_argument("--folder", type=Path, help="where the vectors and the index lie while it runs")
+    options = parser.parse_args()
+    faiss.omp_set_num_threads(1)
+    centres = np.random.default_rng(0).standard_normal((1000, DIMENSION), dtype=np.float32)
+    for data in options.data:
+        folder = Path(tempfile.mkdtemp(dir=options.folder))
+        try:
+            vectors = stored_vectors(folder, options.n, data == "clustered", centres)
+            queries = draw(options.queries, data == "clustered", 7, centres)
+            truth, scan = measure_scan(vectors, queries)
+            found, index = measure_clip_index(folder, vectors, queries, options.kind)
+            index |= {"recall@5": recall(found, truth), "scan_p50 / index_p50": scan["p50_ms"] / index["p50_ms"]}
+            result = {"data": data, "n": options.n, "numpy_scan": scan, "clip_index": index}
+            if not options.no_peer:
+                try:
+                    found, peer = measure_usearch(vectors, queries)
+                    result["usearch_hnsw"] = peer | {"recall@5": recall(found, truth)}
+                except ImportError:
+                    result["usearch_hnsw"] = "not installed"
+            print(json.dumps(result, indent=1))
+        finally:
+            shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()
