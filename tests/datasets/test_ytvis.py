@@ -267,8 +267,8 @@ def test_lenient_results(tmp_path: Path) -> None:
     value[0]["segmentations"] = [{"size": [2, 2], "counts": [1, 3]}]
     value[0]["category_id"] = 99
     (result,) = read_ytvis_results(saved(tmp_path, value, "r.json"), dataset, lenient=True)
-    assert [mask and mask["size"] for mask in result.segmentations] == [[2, 2], None, None]
-    assert result.mask_areas.tolist() == [3, 0, 0]
+    assert [mask and mask["size"] for mask in result.segmentations] == [[2, 2]]
+    assert result.mask_areas.tolist() == [3]
 
 
 def test_results_without_a_dataset(tmp_path: Path) -> None:

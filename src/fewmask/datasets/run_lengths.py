@@ -27,7 +27,7 @@ def measure_runs(counts: Sequence[str]) -> tuple[Counts, Counts]:
 
     Returns:
         ``covered`` int64 [N], the pixels of all runs together, -1 where the string is malformed (a character outside
-        the alphabet, an unfinished number, a negative run, no run at all); ``inside`` int64 [N], the pixels of the mask.
+        the alphabet, an unfinished number, a negative run, no run at all); ``inside`` int64 [N], the mask's pixels.
     """
     if not counts:
         return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)

@@ -113,8 +113,8 @@ def read_ytvis_results(
         dataset: what the results belong to; ids, number of frames and mask sizes are checked against it. Without it,
             only the results of one video against each other.
         any_category: accept category ids that the dataset does not have.
-        lenient: accept what the official evaluator accepts without a word: fewer masks than frames (the rest counts as
-            absent), category ids that the dataset does not have, masks of another size than the video.
+        lenient: accept what the official evaluator accepts without a word: fewer masks than frames, category
+            ids that the dataset does not have, masks of another size than the video.
 
     Raises:
         DatasetError: anything malformed; the message names file, place and key.
@@ -146,8 +146,7 @@ def read_ytvis_results(
                 f"{where}: 'segmentations' has {len(masks)} entries, video {video_id} has {length} frames; "
                 "give null where the object is absent"
             )
-        padded = masks + [None] * (length - len(masks))
-        tracks.add(padded, size, where, _result(video_id, category_id, score), any_size=lenient)
+        tracks.add(masks, size, where, _result(video_id, category_id, score), any_size=lenient)
     return tuple(tracks.flush())
 
 
