@@ -9,6 +9,7 @@ range are disjoint by construction, whatever the blending at the edges.
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Literal, overload
 from zlib import crc32
 
@@ -17,17 +18,15 @@ import numpy as np
 import numpy.typing as npt
 
 from fewmask.datasets.coco import CocoAnnotation, CocoDataset, CocoImage
-from fewmask.errors import ConfigError, DatasetError
+from fewmask.datasets.synth_warp import ByteImage, Floats, warp
+from fewmask.errors import DatasetError
 from fewmask.media import rle
 
-ByteImage = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float64]
 Part = Literal["all", "train", "val"]
 
 OPAQUE_FROM = 128
 """A pixel belongs to an object where its visible alpha is at least this (of 255): half or more of the light."""
 _MARGIN = 3  # transparent pixels kept around a cut-out, so that interpolation at its edge finds alpha 0
-_NODE_STEP = 8  # the warp is evaluated every so many pixels and interpolated linearly in between
 _MOST_CONTACT = 1 / 3
 _FEW = 5
 _CACHED = 512
@@ -131,33 +130,10 @@ def paste(
         blur: motion during the exposure (x, y) in pixels of the canvas; lengths below 1.5 are not blurred.
 
     Raises:
-        ConfigError: the transform cannot be inverted.
+        ConfigError: the transform cannot be inverted, or turns a part of the object behind the camera.
     """
     warped = warp(cut_out.rgba, transform, canvas.transmittance.shape, waves=waves, blur=blur)
     return None if warped is None else canvas.lay(*warped)
-
-
-def warp(
-    rgba: ByteImage,
-    transform: Floats,
-    size: tuple[int, ...],
-    *,
-    waves: Floats | None = None,
-    blur: tuple[float, float] = (0.0, 0.0),
-) -> tuple[int, int, ByteImage] | None:
-    """(top, left, rgba [h, w, 4]) of a warped cut-out, only where it meets a canvas of ``size`` (H, W); see `paste`."""
-    kernel = _line_kernel(*blur)
-    reach = 1.0 + (0.0 if kernel is None else len(kernel) / 2)
-    slack = 0.0 if waves is None else float(np.abs(waves[:, :2]).sum(0).max())
-    box = _target_box(rgba.shape[:2], transform, size, slack, reach)
-    if box is None:
-        return None
-    top, left, height, width = box
-    maps = _inverse_map(transform, top, left, height, width, waves)
-    warped = cv2.remap(rgba, maps[0], maps[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    if kernel is not None:
-        warped = cv2.filter2D(warped, -1, kernel, borderType=cv2.BORDER_REPLICATE)
-    return top, left, warped
 
 
 def resized(cut_out: CutOut, scale: float, *, feather: float = 0.0) -> CutOut:
@@ -173,12 +149,13 @@ def resized(cut_out: CutOut, scale: float, *, feather: float = 0.0) -> CutOut:
 
 
 class CutOuts(Sequence[CutOut]):
-    """Cut-outs read when they are asked for; the last 512 are kept. ``category_ids`` and ``annotation_ids`` are known without."""
+    """Cut-outs read when they are asked for; the last 512 are kept. Their ids are known without reading."""
 
     def __init__(self, dataset: CocoDataset, annotations: Sequence[CocoAnnotation]) -> None:
         images = {image.id: image for image in dataset.images}
         self._annotations = list(annotations)
-        self._images = [(images[a.image_id], str(dataset.path_of(images[a.image_id]))) for a in annotations]
+        self._images = [images[annotation.image_id] for annotation in annotations]
+        self._path_of = dataset.path_of
         self.category_ids = [annotation.category_id for annotation in annotations]
         self.annotation_ids = [annotation.id for annotation in annotations]
         self._read = lru_cache(maxsize=_CACHED)(self._cut)
@@ -199,8 +176,8 @@ class CutOuts(Sequence[CutOut]):
         return (self[index] for index in range(len(self)))
 
     def _cut(self, index: int) -> CutOut:
-        image, path = self._images[index]
-        return cut_out_of(read_image(path, image), self._annotations[index])
+        image = self._images[index]
+        return cut_out_of(read_image(self._path_of(image), image), self._annotations[index])
 
 
 def load_cut_outs(
@@ -274,19 +251,19 @@ def cut_out_of(image: ByteImage, annotation: CocoAnnotation) -> CutOut:
     return CutOut(rgba, annotation.category_id, annotation.id)
 
 
-def read_image(path: str, image: CocoImage) -> ByteImage:
+def read_image(path: Path, image: CocoImage) -> ByteImage:
     """The picture uint8 [H, W, 3], red first, as its file stores it (orientation tags are not applied).
 
     Raises:
         DatasetError: it cannot be read, or has another size than the dataset states.
     """
-    picture = cv2.imread(path, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    picture = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if picture is None:
         raise DatasetError(f"{path}: cannot be read as an image; restore it or remove image {image.id} from the file")
     if picture.shape[:2] != (image.height, image.width):
         height, width = picture.shape[:2]
         raise DatasetError(f"{path}: is {height}x{width}, image {image.id} says {image.height}x{image.width}")
-    return np.ascontiguousarray(picture[..., ::-1])
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
 
 
 def _most_whole(candidates: Sequence[CocoAnnotation], dataset: CocoDataset) -> list[CocoAnnotation]:
@@ -350,7 +327,7 @@ def _outlines(annotation: CocoAnnotation, corner: npt.NDArray[np.int64]) -> list
 
 
 def _with_margin(rgba: ByteImage, margin: int) -> ByteImage:
-    padded: ByteImage = cv2.copyMakeBorder(rgba, *[margin] * 4, cv2.BORDER_REPLICATE)
+    padded: ByteImage = cv2.copyMakeBorder(rgba, margin, margin, margin, margin, cv2.BORDER_REPLICATE)
     padded[:margin, :, 3] = padded[-margin:, :, 3] = 0
     padded[:, :margin, 3] = padded[:, -margin:, 3] = 0
     return padded
@@ -359,56 +336,3 @@ def _with_margin(rgba: ByteImage, margin: int) -> ByteImage:
 def _clear_border(rgba: ByteImage) -> None:
     rgba[[0, -1], :, 3] = 0
     rgba[:, [0, -1], 3] = 0
-
-
-def _target_box(
-    source: tuple[int, ...], transform: Floats, size: tuple[int, ...], slack: float, reach: float
-) -> tuple[int, int, int, int] | None:
-    """(top, left, height, width) of the canvas that the cut-out, ``slack`` of its pixels enlarged, can reach."""
-    height, width = source
-    x0, y0, x1, y1 = -slack, -slack, width - 1 + slack, height - 1 + slack
-    corners = transform @ np.array([[x0, x1, x0, x1], [y0, y0, y1, y1], [1.0, 1.0, 1.0, 1.0]])
-    if (corners[2] <= 0).any():
-        raise ConfigError("a transform turns part of the object behind the camera; turn it less")
-    across, down = corners[0] / corners[2], corners[1] / corners[2]
-    left, right = int(np.floor(across.min() - reach)), int(np.ceil(across.max() + reach))
-    top, bottom = int(np.floor(down.min() - reach)), int(np.ceil(down.max() + reach))
-    left, top, right, bottom = max(left, 0), max(top, 0), min(right + 1, size[1]), min(bottom + 1, size[0])
-    return (top, left, bottom - top, right - left) if right > left and bottom > top else None
-
-
-def _inverse_map(
-    transform: Floats, top: int, left: int, height: int, width: int, waves: Floats | None
-) -> npt.NDArray[np.float32]:
-    """For every canvas pixel of the box the point of the cut-out it shows, float32 [2, h, w] (x, then y)."""
-    step = _NODE_STEP
-    # Nodes sit at the centres of step x step blocks, one block beyond the box on each side: cv2.resize then
-    # interpolates between exactly these points.
-    across = left + (np.arange(-(-width // step) + 2) - 0.5) * step - 0.5
-    down = top + (np.arange(-(-height // step) + 2) - 0.5) * step - 0.5
-    try:
-        inverse = np.linalg.inv(transform)
-    except np.linalg.LinAlgError as error:
-        raise ConfigError("a transform that cannot be inverted has no place on the canvas") from error
-    x, y, w = (row[0] * across + row[1] * down[:, None] + row[2] for row in inverse)
-    x, y = x / w, y / w
-    if waves is not None:
-        bend = np.sin(waves[:, 2, None, None] * x + waves[:, 3, None, None] * y + waves[:, 4, None, None])
-        x = x + np.tensordot(waves[:, 0], bend, 1)
-        y = y + np.tensordot(waves[:, 1], bend, 1)
-    size = len(across) * step, len(down) * step
-    box = slice(step, step + height), slice(step, step + width)
-    return np.stack([cv2.resize(m.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)[box] for m in (x, y)])
-
-
-def _line_kernel(dx: float, dy: float) -> npt.NDArray[np.float32] | None:
-    """A normalised line of the given extent for `cv2.filter2D`, or None when it is too short to matter."""
-    length = float(np.hypot(dx, dy))
-    if length < 1.5:
-        return None
-    side = 2 * int(np.ceil(max(abs(dx), abs(dy)) / 2)) + 1
-    kernel = np.zeros((side, side), np.float32)
-    centre = side // 2
-    for share in np.linspace(-0.5, 0.5, 2 * side + 1):
-        kernel[centre + round(share * dy), centre + round(share * dx)] += 1
-    return kernel / kernel.sum()

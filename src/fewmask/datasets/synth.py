@@ -121,7 +121,7 @@ def synthesise(
         "format": video_format,
     }
     folder = Path(out)
-    _open_run(folder, settings, videos, resume=resume)
+    _open_run(folder, settings, resume=resume)
     missing = [index for index in range(videos) if not record_path(folder, index).exists()]
     for done, _ in enumerate(_make(job, dataset, missing, workers), videos - len(missing) + 1):
         if progress is not None:
@@ -155,7 +155,7 @@ def _check(videos: int, seed: int, workers: int, video_format: str, config: Synt
         raise ConfigError(f"mp4 needs an even frame size, not {config.height}x{config.width}; use jpg")
 
 
-def _open_run(out: Path, settings: dict[str, Any], videos: int, *, resume: bool) -> None:
+def _open_run(out: Path, settings: dict[str, Any], *, resume: bool) -> None:
     """Begin the run directory, or check that what it holds was made with the same settings."""
     manifest = out / "manifest.json"
     if out.exists() and not out.is_dir():

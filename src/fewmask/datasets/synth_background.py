@@ -21,8 +21,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fewmask.datasets.coco import CocoAnnotation, CocoDataset, CocoImage
-from fewmask.datasets.copy_paste import ByteImage, Part, in_part, read_image
+from fewmask.datasets.copy_paste import Part, in_part, read_image
 from fewmask.datasets.synth_config import BackgroundRule
+from fewmask.datasets.synth_warp import ByteImage
 from fewmask.errors import DatasetError
 from fewmask.media import rle
 
@@ -56,7 +57,7 @@ class Backgrounds(Sequence[Background]):
 
     def __init__(self, dataset: CocoDataset, images: Sequence[CocoImage], rule: BackgroundRule, used: frozenset[int]):
         self._images = list(images)
-        self._paths = [str(dataset.path_of(image)) for image in images]
+        self._path_of = dataset.path_of
         self._annotations = [dataset.annotations_of[image.id] for image in images]
         self._rule, self._used = rule, used
         self._read = lru_cache(maxsize=_CACHED)(self._load)
@@ -88,7 +89,7 @@ class Backgrounds(Sequence[Background]):
                 statics.append(StaticObject(alpha, annotation.category_id, annotation.id))
         # Where annotations overlap, the smaller object is taken to stand in front.
         statics.sort(key=lambda static: int(np.count_nonzero(static.alpha)))
-        return Background(read_image(self._paths[index], image), unwanted, tuple(statics))
+        return Background(read_image(self._path_of(image), image), unwanted, tuple(statics))
 
     def _is_unwanted(self, annotation: CocoAnnotation) -> bool:
         used = annotation.category_id in self._used
@@ -191,4 +192,4 @@ def _painted_over(image: ByteImage, unwanted: npt.NDArray[np.bool_]) -> ByteImag
     small = cv2.inpaint(cv2.resize(image, half, interpolation=cv2.INTER_AREA), small_hole, 4, cv2.INPAINT_TELEA)
     filled = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
     share = cv2.GaussianBlur(hole, (0, 0), 1.5)[..., None].astype(np.uint16)
-    return ((filled * share + image * (255 - share) + 127) // 255).astype(np.uint8)
+    return np.asarray((filled * share + image * (255 - share) + 127) // 255, np.uint8)

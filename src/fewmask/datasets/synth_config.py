@@ -39,7 +39,7 @@ class SynthConfig:
     """Strength of the elastic waves; 0 keeps objects rigid."""
     photometric: float = 1.0
     """Strength of drifting brightness and colour, and of sensor noise."""
-    exposure: float = 0.5
+    exposure: float = 0.25
     """Share of the frame interval the shutter is open: the length of motion blur. 0 gives sharp frames."""
     feather: float = 0.7
     """Softness of the pasted edges: standard deviation in pixels of the frame."""

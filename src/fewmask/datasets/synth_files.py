@@ -86,9 +86,9 @@ def record_path(out: Path, index: int) -> Path:
 
 
 def _encoded(frame: SyntheticFrame) -> list[Rle | None]:
-    shows = frame.masks.any((1, 2))
-    encoded = iter(rle.encode_many(frame.masks[shows]))
-    return [next(encoded) if shown else None for shown in shows]
+    shown: list[bool] = np.any(frame.masks, axis=(1, 2)).tolist()
+    encoded = iter(rle.encode_many(frame.masks[shown]))
+    return [next(encoded) if shows else None for shows in shown]
 
 
 def _annotation(
@@ -120,7 +120,7 @@ def _level(score: float | None) -> str:
 
 
 def _write_jpeg(path: Path, rgb: npt.NDArray[np.uint8]) -> None:
-    coded, data = cv2.imencode(".jpg", np.ascontiguousarray(rgb[..., ::-1]), _JPEG)
+    coded, data = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), _JPEG)
     if not coded:
         raise VideoError(f"{path}: the frame could not be coded as JPEG")
     path.write_bytes(data.tobytes())

@@ -7,12 +7,10 @@ space before a pinhole camera, so that turning foreshortens it; depth gives both
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy.interpolate import CubicSpline
 
 from fewmask.datasets.synth_config import SynthConfig
-
-Floats = npt.NDArray[np.float64]
+from fewmask.datasets.synth_warp import Floats
 
 _FOCAL = 2.5  # focal length in card sizes: perspective as of a camera 2.5 object sizes away
 _STRIDE = 14  # frames between two points of a path
@@ -85,8 +83,8 @@ def _object_path(
     depths = np.exp(rng.uniform(-0.3, 0.3) + 0.35 * config.motion * smooth(rng, frames, 1, (25, 70))[:, 0])
     scales = depths.min() / depths  # at most 1: the cut-out comes at the largest size it will have
     turning = config.motion * smooth(rng, frames, 3, (20, 60)) * (0.65, 0.4, 0.3)
-    roll = rng.uniform(-0.25, 0.25) + turning[:, 2]
-    transforms = _card_transforms(size, centres, scales, turning[:, 0], turning[:, 1], roll)
+    turning[:, 2] += rng.uniform(-0.25, 0.25)
+    transforms = _card_transforms(size, centres, scales, turning)
     extents = scales[:, None] * (width, height)
     return ObjectMotion(transforms, centres, extents, depths, _waves(rng, size, config))
 
@@ -109,19 +107,19 @@ def _waypoint_curve(
     outside = rng.random(len(knots)) < np.where(np.isin(np.arange(len(knots)), (0, len(knots) - 1)), 0.3, 0.08)
     outside[0] &= not stays
     if config.motion > 0:
-        for index in np.flatnonzero(outside):
-            side = rng.integers(4)
+        for point in np.flatnonzero(outside):
+            side = int(rng.integers(4))
             axis, far = side % 2, side // 2
-            points[index, axis] = frame[axis] + 0.8 * reach if far else -0.8 * reach
-    if len(knots) == 1:
-        return np.repeat(points, config.frames, 0)
+            points[point, axis] = frame[axis] + 0.8 * reach if far else -0.8 * reach
     return np.asarray(CubicSpline(knots, points, bc_type="natural")(np.arange(config.frames)))
 
 
-def _card_transforms(
-    size: tuple[int, int], centres: Floats, scales: Floats, yaw: Floats, pitch: Floats, roll: Floats
-) -> Floats:
-    """[T, 3, 3]: a card of ``size`` pixels turned by yaw, pitch and roll (radians), scaled, and put at ``centres``."""
+def _card_transforms(size: tuple[int, int], centres: Floats, scales: Floats, turning: Floats) -> Floats:
+    """[T, 3, 3]: a card of ``size`` pixels turned by ``turning`` [T, 3], scaled, and put at ``centres``.
+
+    The angles, in radians, are yaw (about the vertical), pitch (about the horizontal) and roll (in the picture).
+    """
+    yaw, pitch, roll = turning.T
     height, width = size
     distance = _FOCAL * max(height, width)
     about_y, about_x = np.zeros((2, len(scales), 3, 3))

@@ -8,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fewmask.datasets import synth_background
-from fewmask.datasets.copy_paste import OPAQUE_FROM, ByteImage, Canvas, CutOut, CutOuts, cover, paste, resized
+from fewmask.datasets.copy_paste import OPAQUE_FROM, Canvas, CutOut, CutOuts, cover, paste, resized
 from fewmask.datasets.synth_background import Background
 from fewmask.datasets.synth_config import SynthConfig
-from fewmask.datasets.synth_motion import Floats, ObjectMotion, camera_path, object_paths, smooth
+from fewmask.datasets.synth_motion import ObjectMotion, camera_path, object_paths, smooth
+from fewmask.datasets.synth_warp import ByteImage, Floats
 from fewmask.errors import ConfigError
 
 MAX_ENLARGEMENT = 1.5
@@ -66,12 +67,12 @@ class VideoPlan:
     @property
     def category_ids(self) -> tuple[int, ...]:
         """One per track: the pasted objects, then the background's own."""
-        return tuple(o.category_id for o in (*self.cut_outs, *self.background.statics))
+        return tuple([c.category_id for c in self.cut_outs] + [s.category_id for s in self.background.statics])
 
     @property
     def annotation_ids(self) -> tuple[int, ...]:
         """One per track, in the same order."""
-        return tuple(o.annotation_id for o in (*self.cut_outs, *self.background.statics))
+        return tuple([c.annotation_id for c in self.cut_outs] + [s.annotation_id for s in self.background.statics])
 
 
 def synthetic_video(

@@ -1,0 +1,153 @@
+"""`fewmask synth`: copy-paste videos with exact masks, from any COCO-format dataset."""
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Occlusion(StrEnum):
+    """How often objects hide one another."""
+
+    light = "light"
+    heavy = "heavy"
+
+
+class BackgroundRule(StrEnum):
+    """What becomes of the objects that a background image shows."""
+
+    inpaint = "inpaint"
+    clean = "clean"
+    label = "label"
+
+
+class Part(StrEnum):
+    """Which of the source images."""
+
+    all = "all"
+    train = "train"
+    val = "val"
+
+
+class VideoFormat(StrEnum):
+    """How frames are stored."""
+
+    jpg = "jpg"
+    mp4 = "mp4"
+
+
+def synth(
+    *,
+    coco: Annotated[Path, typer.Option("--from", help="COCO instances file to cut objects from.", metavar="COCO.json")],
+    out: Annotated[Path, typer.Option("--out", help="New folder for the videos.", metavar="DIR")],
+    videos: Annotated[int, typer.Option(min=1, help="How many videos.")],
+    images: Annotated[
+        Path | None, typer.Option(help="Folder of the images; by default images/ beside the file.", metavar="DIR")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same bytes.")] = 0,
+    frames: Annotated[int, typer.Option(min=1, help="Frames per video.")] = 24,
+    size: Annotated[str, typer.Option(help="Frame size in pixels.", metavar="HxW")] = "192x320",
+    objects: Annotated[str, typer.Option(help="Objects per video.", metavar="MIN-MAX")] = "2-6",
+    classes_per_video: Annotated[
+        str, typer.Option(help="Classes that the objects of a video are drawn from.", metavar="MIN-MAX")
+    ] = "1-3",
+    occlusion: Annotated[Occlusion, typer.Option(help="How often objects hide one another.")] = Occlusion.light,
+    classes: Annotated[
+        str | None, typer.Option(help="Only these classes: names or ids, separated by commas.", metavar="LIST")
+    ] = None,
+    hold_out_classes: Annotated[
+        str | None, typer.Option(help="Never these classes: names or ids, separated by commas.", metavar="LIST")
+    ] = None,
+    part: Annotated[Part, typer.Option(help="Source images: train and val are disjoint.")] = Part.all,
+    background: Annotated[
+        BackgroundRule,
+        typer.Option(help="A background's own objects: painted over, avoided, or labelled as tracks too."),
+    ] = BackgroundRule.inpaint,
+    camera: Annotated[float, typer.Option(min=0, max=3, help="Strength of camera motion; 0 is still.")] = 1.0,
+    motion: Annotated[float, typer.Option(min=0, max=3, help="Speed of the objects; 0 is still.")] = 1.0,
+    deformation: Annotated[float, typer.Option(min=0, max=3, help="Elastic deformation; 0 is rigid.")] = 1.0,
+    min_side: Annotated[
+        float, typer.Option(min=1, help="Smallest object cut out: square root of its area in pixels.")
+    ] = 32.0,
+    class_agnostic: Annotated[bool, typer.Option("--class-agnostic", help="Write one category, 'object'.")] = False,
+    video_format: Annotated[
+        VideoFormat, typer.Option("--format", help="Frames in folders, or files.")
+    ] = VideoFormat.jpg,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an earlier run; --videos may grow.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Make videos of real objects moving over real images, with exact masks, ids, classes and occlusion."""
+    from fewmask.datasets.synth import SynthConfig, synthesise
+
+    height, width = _two_numbers(size, "x", "--size")
+    config = SynthConfig(
+        frames=frames,
+        height=height,
+        width=width,
+        objects=_two_numbers(objects, "-", "--objects"),
+        classes_per_video=_two_numbers(classes_per_video, "-", "--classes-per-video"),
+        occlusion=occlusion.value,
+        background=background.value,
+        camera=camera,
+        motion=motion,
+        deformation=deformation,
+    )
+    with _progress(videos) as progress:
+        path = synthesise(
+            coco,
+            images,
+            out,
+            videos=videos,
+            seed=seed,
+            config=config,
+            classes=None if classes is None else _names(classes),
+            hold_out_classes=_names(hold_out_classes or ""),
+            part=part.value,
+            min_side=min_side,
+            class_agnostic=class_agnostic,
+            video_format=video_format.value,
+            workers=workers,
+            resume=resume,
+            progress=progress,
+        )
+    if as_json:
+        typer.echo(json.dumps({"annotations": str(path), "videos": videos, "frames": videos * frames}))
+    else:
+        typer.echo(f"{path}: {videos} videos of {frames} frames")
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[int, int], None]]:
+    """A bar with the time left on a terminal, otherwise a line for every tenth of the videos; on standard error."""
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import Progress
+
+        with Progress(console=Console(stderr=True)) as bar:
+            task = bar.add_task("videos", total=total)
+            yield lambda done, _: bar.update(task, completed=done)
+    else:
+        yield _tenth
+
+
+def _tenth(done: int, total: int) -> None:
+    if done * 10 // total > (done - 1) * 10 // total:
+        typer.echo(f"{done} of {total} videos", err=True)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _two_numbers(text: str, separator: str, option: str) -> tuple[int, int]:
+    found = re.fullmatch(rf"(\d{{1,6}}){separator}(\d{{1,6}})", text.strip())
+    if found is None:
+        raise typer.BadParameter(f"{text!r} is not two numbers as in {option} 2{separator}6", param_hint=option)
+    return int(found[1]), int(found[2])
