@@ -28,6 +28,7 @@ class Decoding:
         self._keep_traces = keep_traces
         self._times: PacketTimes | None = None
         self._times_known = False
+        self._undecodable: set[int] = set()
         self.packets_read = 0
         self._open(threads=True)
 
@@ -65,7 +66,8 @@ class Decoding:
         """Decoded frames from index ``start`` on, None for broken ones.
 
         Raises:
-            FFmpegError: with threads, at the first damage; good frames after the last one given may be lost in it.
+            FFmpegError: there is damage ahead, and good frames after the last one given may be lost with it. Restart
+                without threads behind the last frame given; each damaged packet raises once.
         """
         if self._times is not None and (self._sought or not self._threads):
             return self._run_by_time(start, self._times)
@@ -115,7 +117,13 @@ class Decoding:
         lost: set[int] = set()
         traces = _Traces()
         for packet in self._packets():
-            frames, damaged = self._decode(packet)
+            try:
+                frames, damaged = self._decode(packet)
+            except av.FFmpegError:
+                if not self._threads:  # good frames from before the damage would be lost if decoding just went on
+                    for frame in self._drained():
+                        yield frame.pts, None if self._is_broken(frame, traces) else frame
+                raise
             if packet is not None:
                 traces.see(packet, damaged)
                 if damaged and packet.pts is None:
@@ -126,21 +134,37 @@ class Decoding:
                 for pts in sorted(pts for pts in lost if frame.pts is not None and pts < frame.pts):
                     lost.remove(pts)
                     yield pts, None
-                broken = frame.is_corrupt or (traces.take(frame.pts) and not self._keep_traces)
-                yield frame.pts, None if broken else frame
+                yield frame.pts, None if self._is_broken(frame, traces) else frame
         yield from ((pts, None) for pts in sorted(lost))
+
+    def _is_broken(self, frame: Any, traces: "_Traces") -> bool:
+        has_traces = traces.take(frame.pts)
+        return frame.is_corrupt or (has_traces and not self._keep_traces)
 
     def _decode(self, packet: Any) -> tuple[list[Any], bool]:
         """The frames that a packet brings out of the decoder, and whether the packet itself is damaged."""
         if packet is not None and packet.is_corrupt:
             self.cut_short = True
             return [], True
+        if packet is not None and packet.pts in self._undecodable:
+            return [], True
         try:
             return self.stream.codec_context.decode(packet), False
         except av.FFmpegError:
             if self._threads:
                 raise
+            if self._times is not None and packet is not None and packet.pts is not None:
+                self._undecodable.add(packet.pts)
+                raise
             return [], True
+
+    def _drained(self) -> list[Any]:
+        """What the decoder still holds; afterwards it can only be restarted."""
+        try:
+            frames: list[Any] = self.stream.codec_context.decode(None)
+        except av.FFmpegError:
+            return []
+        return frames
 
     def _packets(self) -> Generator[Any, None, None]:
         """Every packet with data, then None, which makes the decoder give what it still holds."""

@@ -96,9 +96,9 @@ class VideoFile(ClosesAtExit):
     def _decoded_from(self, start: int) -> Generator[Decoded, None, None]:
         """Frames and broken places from ``start`` on, with threads until the first damage."""
         wanted = start
+        if start:
+            self._decoding.restart(start, threads=True)
         try:
-            if start:
-                self._decoding.restart(start, threads=True)
             for index, frame in self._decoding.run(start):
                 if frame is None:
                     break  # see what it is with one thread
@@ -109,8 +109,15 @@ class VideoFile(ClosesAtExit):
                     return
         except av.FFmpegError:
             pass
-        self._decoding.restart(wanted, threads=False)
-        yield from self._decoding.run(wanted)
+        while True:
+            self._decoding.restart(wanted, threads=False)
+            try:
+                for index, frame in self._decoding.run(wanted):
+                    yield index, frame
+                    wanted = index + 1
+            except av.FFmpegError:
+                continue
+            return
 
     def _checked(self, frames: Iterator[Decoded], start: int) -> Generator[Frame, None, None]:
         """Frames as the user sees them; raises where the policy says so."""
