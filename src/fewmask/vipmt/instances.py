@@ -1,0 +1,56 @@
+"""A class mask taken apart into connected components, which keep their ids from frame to frame."""
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import linear_sum_assignment
+
+MIN_SHARE = 0.0005
+"""Components smaller than this share of the picture are left out as specks."""
+MIN_OVERLAP = 0.1
+"""IoU with its place in the frame before from which a component keeps its id."""
+
+
+class InstanceLinker:
+    """Gives each component the id of the component of the last frame that it overlaps most, or a new one.
+
+    Ids are ``1 + offset``, ``1 + offset + step``, ...: linkers of several classes never share one.
+    """
+
+    def __init__(self, step: int = 1, offset: int = 0) -> None:
+        self._stride = step
+        self._next = 1 + offset
+        self._last: dict[int, npt.NDArray[np.bool_]] = {}
+
+    def step(self, mask: npt.NDArray[np.bool_]) -> list[tuple[int, npt.NDArray[np.bool_]]]:
+        """Bool [H, W] -> (id, bool [H, W]) of each component, largest first."""
+        parts = components(mask)
+        ids = list(self._last)
+        overlap = np.array([[_iou(part, self._last[key]) for key in ids] for part in parts]).reshape(
+            len(parts), len(ids)
+        )
+        rows, columns = linear_sum_assignment(-overlap)
+        kept = {
+            row: ids[column] for row, column in zip(rows, columns, strict=True) if overlap[row, column] >= MIN_OVERLAP
+        }
+        linked = [(kept[row] if row in kept else self._fresh(), part) for row, part in enumerate(parts)]
+        self._last = dict(linked)
+        return linked
+
+    def _fresh(self) -> int:
+        fresh = self._next
+        self._next += self._stride
+        return fresh
+
+
+def components(mask: npt.NDArray[np.bool_]) -> list[npt.NDArray[np.bool_]]:
+    """The 8-connected components of bool [H, W] that are no specks, largest first."""
+    count, labels, statistics, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    areas = statistics[:, cv2.CC_STAT_AREA]
+    order = sorted(range(1, count), key=lambda label: -int(areas[label]))
+    return [labels == label for label in order if areas[label] >= MIN_SHARE * mask.size]
+
+
+def _iou(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]) -> float:
+    union = int((first | second).sum())
+    return int((first & second).sum()) / union if union else 0.0

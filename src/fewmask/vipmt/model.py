@@ -1,0 +1,171 @@
+"""VIPMT as users meet it: load weights, show supports, segment a video."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self
+
+import torch
+
+from fewmask.errors import CheckpointError, ConfigError
+from fewmask.media.frame_source import Frame, FrameSource
+from fewmask.media.frames import open_frames
+from fewmask.media.results import FrameResult, VideoResult
+from fewmask.vipmt.config import VIPMTConfig
+from fewmask.vipmt.convert import load_network, save_weights
+from fewmask.vipmt.network import VIPMTNetwork
+from fewmask.vipmt.stream import ClipStream, FittedSupport, fit_support
+from fewmask.vipmt.support import Support, read_support
+
+BUNDLED = Path(__file__).parent / "weights"
+
+Source = str | Path | int | Sequence[str | Path] | FrameSource
+
+
+class VIPMT:
+    """Few-shot video object segmentation: show K masked pictures, get the class in every frame.
+
+    >>> model = VIPMT.from_pretrained("weights/vipmt")
+    >>> video = model.fit("supports/dog").segment("walk.mp4")
+    >>> video.to_davis("out")
+    """
+
+    def __init__(self, network: VIPMTNetwork) -> None:
+        self.network = network
+
+    @classmethod
+    def from_config(cls, config: VIPMTConfig) -> Self:
+        """An untrained model."""
+        return cls(VIPMTNetwork(config).eval())
+
+    @classmethod
+    def from_pretrained(
+        cls, weights: str | Path, *, compat: Literal["paper", "official"] = "paper", device: str = "auto"
+    ) -> Self:
+        """Load saved weights.
+
+        Args:
+            weights: a folder written by `fewmask convert vipmt`, `fewmask train vipmt` or ``save_pretrained``, or the
+                name of bundled weights.
+            compat: "paper" takes each frame's own prior; "official" repeats the released code, where the prior of a
+                frame is the mean over the clip's frames so far.
+            device: "auto", "cpu", "cuda", "cuda:1", ...
+
+        Raises:
+            CheckpointError: no such weights, or weights that do not fit.
+            ConfigError: an unknown ``compat`` or device.
+        """
+        if compat not in ("paper", "official"):
+            raise ConfigError(f"compat={compat!r} is unknown; use 'paper' or 'official'")
+        folder = Path(weights).expanduser()
+        if not folder.is_dir() and (BUNDLED / str(weights)).is_dir():
+            folder = BUNDLED / str(weights)
+        if not folder.is_dir():
+            names = sorted(entry.name for entry in BUNDLED.iterdir()) if BUNDLED.is_dir() else []
+            raise CheckpointError(
+                f"{weights}: no such folder"
+                + (f" and no bundled weights of that name ({', '.join(names)})" if names else "")
+                + "; convert a checkpoint with `fewmask convert vipmt` or train with `fewmask train vipmt`"
+            )
+        network = load_network(folder, prior="running" if compat == "official" else "per_frame")
+        return cls(network.to(_device(device)))
+
+    def save_pretrained(self, folder: str | Path) -> Path:
+        """Write weights and configuration to ``folder``, for ``from_pretrained``; returns it."""
+        folder = Path(folder)
+        save_weights(self.network.state_dict(), self.network.config, folder)
+        return folder
+
+    def fit(self, support: Support) -> "FittedVIPMT":
+        """Encode the supports once; nothing is trained.
+
+        Args:
+            support: a folder of pictures with masks, a COCO JSON file, a ``SupportSet``, or (picture, mask) pairs;
+                see ``read_support``.
+
+        Raises:
+            DatasetError: a picture without mask, an empty mask, a mask of another size, an unreadable file.
+        """
+        return FittedVIPMT(self.network, fit_support(self.network, read_support(support)))
+
+
+@dataclass(frozen=True)
+class FittedVIPMT:
+    """A network and the supports it looks for."""
+
+    network: VIPMTNetwork
+    support: FittedSupport
+
+    @property
+    def categories(self) -> dict[int, str]:
+        """Category id -> class name, from 1, in the supports' order."""
+        return dict(enumerate(self.support.classes, start=1))
+
+    def stream(self, source: Source, *, seed: int = 0, instances: bool = False) -> Iterator[FrameResult]:
+        """Frame results as the clips complete; never more than one clip of frames in memory.
+
+        Args:
+            source: what ``open_frames`` takes, or an open ``FrameSource``.
+            seed: of the choice of memory frames.
+            instances: take each class mask apart into connected components with ids of their own. Otherwise a class
+                is one track, with track id = category id.
+
+        Yields:
+            One result per frame; ``scores`` hold the IoU that the network predicts for its own mask, in (0, 1).
+
+        Raises:
+            VideoError: the source cannot be read, or a frame in it is broken; all clips before it have come by then.
+        """
+        frames = _open(source)
+        clips = ClipStream(self.network, self.support, seed=seed, instances=instances)
+        with frames:
+            for clip in _clips(frames, self.network.config.clip_length):
+                yield from clips.step(clip)
+
+    def segment(self, source: Source, *, seed: int = 0, instances: bool = False) -> VideoResult:
+        """The whole video at once; arguments and errors as ``stream``."""
+        frames = _open(source)
+        return VideoResult.from_frames(
+            self.stream(frames, seed=seed, instances=instances),
+            name=frames.name,
+            size=frames.size,
+            categories=self.categories,
+            length=frames.length,
+            fps=frames.fps,
+            file_names=frames.file_names,
+        )
+
+
+def _open(source: Source) -> FrameSource:
+    if isinstance(source, str | Path | int | Sequence):
+        return open_frames(source)
+    return source
+
+
+def _clips(frames: FrameSource, length: int) -> Iterator[list[Frame]]:
+    """Consecutive clips; when a frame is broken, the frames before it come as a last, shorter clip."""
+    clip: list[Frame] = []
+    reader = iter(frames)
+    while True:
+        try:
+            frame = next(reader, None)
+        except Exception:
+            if clip:
+                yield clip
+            raise
+        if frame is not None:
+            clip.append(frame)
+        if len(clip) == length or (frame is None and clip):
+            yield clip
+            clip = []
+        if frame is None:
+            return
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"device {name!r} is unknown; use auto, cpu or cuda") from error
