@@ -33,7 +33,9 @@ def open_container(
     try:
         container = av.open(address, format=container_format, options=options or {}, timeout=timeout_s)
     except av.FFmpegError as error:
-        raise VideoError(f"{shown}: cannot be opened as a video ({reason(error)}); {_advice(error)}") from error
+        raise VideoError(
+            f"{shown}: cannot be opened as a video ({reason(error)}); {_advice(error)}"
+        ) from None  # the error itself would show a password in the address
     if not container.streams.video:
         container.close()
         raise VideoError(f"{shown}: holds no video stream (audio only?); give a video or a folder of images")

@@ -40,7 +40,7 @@ class LiveStream(ClosesAtExit):
             first = next(decoded, None)
         except av.FFmpegError as error:
             container.close()
-            raise VideoError(f"{shown}: no frame came ({reason(error)}); check that it is sending") from error
+            raise VideoError(f"{shown}: no frame came ({reason(error)}); check that it is sending") from None
         if first is None:
             container.close()
             raise VideoError(f"{shown}: ended before its first frame; check that it is sending")
@@ -91,7 +91,7 @@ class LiveStream(ClosesAtExit):
             except av.FFmpegError as error:
                 raise VideoError(
                     f"{self._shown}: the connection was lost before frame {index} ({reason(error)}); start again"
-                ) from error
+                ) from None
 
     def _time_of(self, index: int, frame: Any, first: Any) -> float:
         if frame.pts is None or first.pts is None:
