@@ -50,7 +50,7 @@ class VideoWriter:
                     "libx264", rate=Fraction(fps).limit_denominator(60000), options=_OPTIONS
                 )
                 self._stack = stack.pop_all()
-        except (av.FFmpegError, FewmaskError, ValueError) as error:
+        except (av.FFmpegError, FewmaskError, OSError, ValueError) as error:
             raise self._not_written(error) from error
         self._stream.height, self._stream.width = (length + length % 2 for length in size)
         self._stream.pix_fmt = "yuv420p"

@@ -1,0 +1,119 @@
+import json
+import os
+
+import pytest
+
+import fewmask
+from fewmask.errors import ConfigError
+from fewmask.media.run_directory import RunDirectory
+
+
+def create(path, *, resume=False, **changes):
+    values = {"command": ["fewmask", "segment", "a.mp4"], "inputs": {}, "settings": {"seed": 1, "top_k": 10}}
+    return RunDirectory.create(path, resume=resume, **{**values, **changes})
+
+
+def manifest_of(path):
+    return json.loads((path / "manifest.json").read_text())
+
+
+def test_a_run_from_start_to_end(tmp_path):
+    video = tmp_path / "a.mp4"
+    video.write_bytes(b"12345")
+    out = tmp_path / "deep" / "out"
+    run = create(out, inputs={"source": video, "address": "rtsp://cam/1", "camera": 0})
+    written = manifest_of(out)
+    assert written["status"] == run.status == "running"
+    assert written["command"] == ["fewmask", "segment", "a.mp4"]
+    assert written["versions"]["fewmask"] == fewmask.__version__
+    assert written["seeds"] == {"seed": 1}
+    assert written["inputs"]["source"]["path"] == str(video)
+    assert written["inputs"]["source"]["size"] == 5
+    assert written["inputs"]["source"]["mtime_ns"] == video.stat().st_mtime_ns
+    assert (written["inputs"]["address"], written["inputs"]["camera"]) == ("rtsp://cam/1", 0)
+    run.update(progress={"frames": 10, "of": 20})
+    run.update(progress={"frames": 12})
+    assert manifest_of(out)["progress"] == {"frames": 12, "of": 20}
+    run.spool.append(0, {"a": 1})
+    run.finish()
+    assert manifest_of(out)["status"] == "finished"
+    assert manifest_of(out)["finished"] is not None
+    assert sorted(path.name for path in out.iterdir()) == ["manifest.json", "results.spool"]
+
+
+def test_an_occupied_folder_needs_resume(tmp_path):
+    run = create(tmp_path / "out")
+    assert not run.resumed
+    run.update(progress={"frames": 7})
+    run.spool.append(6, {"x": 1})
+    run.fail("a.mp4: frame 7 is broken")
+    assert manifest_of(tmp_path / "out")["error"] == "a.mp4: frame 7 is broken"
+    with pytest.raises(ConfigError, match=r"out: is not empty; add --resume .* or use another --out"):
+        create(tmp_path / "out")
+    again = create(tmp_path / "out", resume=True)
+    assert again.resumed
+    assert (again.status, again.manifest["error"]) == ("running", None)
+    assert again.manifest["progress"] == {"frames": 7}
+    assert list(again.spool.records()) == [(6, {"x": 1})]
+    again.finish()
+
+
+def test_resume_checks_inputs_and_settings(tmp_path):
+    video, out = tmp_path / "a.mp4", tmp_path / "out"
+    video.write_bytes(b"12345")
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    (folder / "1.png").write_bytes(b"1")
+    inputs = {"source": str(video), "support": [folder]}
+    create(out, inputs=inputs, settings={"top_k": 10, "size": (4, 5)})
+    create(out, inputs=inputs, settings={"top_k": 10, "size": (4, 5)}, resume=True)
+    with pytest.raises(ConfigError, match="the setting top_k was 10 and is 20"):
+        create(out, inputs=inputs, settings={"top_k": 20, "size": (4, 5)}, resume=True)
+    with pytest.raises(ConfigError, match="the setting extra was null and is true"):
+        create(out, inputs=inputs, settings={"top_k": 10, "size": (4, 5), "extra": True}, resume=True)
+    (folder / "2.png").write_bytes(b"2")
+    with pytest.raises(ConfigError, match="the input support was"):
+        create(out, inputs=inputs, settings={"top_k": 10, "size": (4, 5)}, resume=True)
+    (folder / "2.png").unlink()
+    os.utime(video, ns=(1, 1))
+    with pytest.raises(ConfigError, match="the input source was"):
+        create(out, inputs=inputs, settings={"top_k": 10, "size": (4, 5)}, resume=True)
+
+
+def test_resume_of_nothing_starts_afresh(tmp_path):
+    assert not create(tmp_path / "new", resume=True).resumed
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    (hidden / ".DS_Store").write_text("")
+    assert not create(hidden).resumed
+
+
+def test_resume_removes_what_a_killed_run_left_half_written(tmp_path):
+    create(tmp_path / "out")
+    leftover = tmp_path / "out" / ".overlay.123.part.mp4"
+    leftover.write_text("half")
+    create(tmp_path / "out", resume=True)
+    assert not leftover.exists()
+
+
+def test_folders_that_cannot_be_used(tmp_path):
+    full = tmp_path / "full"
+    full.mkdir()
+    (full / "notes.txt").write_text("mine")
+    with pytest.raises(ConfigError, match=r"full: holds no manifest\.json"):
+        create(full, resume=True)
+    (full / "manifest.json").write_text("{}")
+    with pytest.raises(ConfigError, match="is not the manifest of a run"):
+        create(full, resume=True)
+    (full / "manifest.json").write_text("not json")
+    with pytest.raises(ConfigError, match="cannot be read as a manifest"):
+        create(full, resume=True)
+    with pytest.raises(ConfigError, match=r"notes\.txt: cannot be made a run's folder"):
+        create(full / "notes.txt")
+    with pytest.raises(ConfigError, match="cannot be made a run's folder"):
+        create(full / "notes.txt" / "below")
+    if os.geteuid() != 0:
+        closed = tmp_path / "closed"
+        closed.mkdir(mode=0o500)
+        with pytest.raises(ConfigError, match="closed: cannot be written"):
+            create(closed)
