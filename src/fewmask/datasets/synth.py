@@ -94,6 +94,8 @@ def synthesise(
     dataset = read_coco(coco, images_root)
     categories = frozenset(dataset.categories) if classes is None else category_ids_of(dataset, classes)
     categories -= category_ids_of(dataset, hold_out_classes)
+    if not categories:
+        raise ConfigError("no class is left to use; hold out fewer")
     cut_outs = load_cut_outs(dataset, categories=categories, part=part, min_side=min_side)
     job = _Job(
         coco=str(coco),
