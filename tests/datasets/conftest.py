@@ -1,4 +1,8 @@
 import pytest
+from hypothesis import settings
+
+settings.register_profile("datasets", deadline=None)  # a busy machine is no failure
+settings.load_profile("datasets")
 
 
 def pytest_configure(config: pytest.Config) -> None:

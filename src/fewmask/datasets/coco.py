@@ -16,6 +16,7 @@ from fewmask.media import rle
 from fewmask.media.atomic import write_json
 from fewmask.media.rle import Rle
 
+_DATASET_KEYS = frozenset({"info", "images", "annotations", "categories"})
 _IMAGE_KEYS = frozenset({"id", "file_name", "height", "width"})
 _ANNOTATION_KEYS = frozenset({"id", "image_id", "category_id", "iscrowd", "segmentation", "bbox", "area"})
 
@@ -65,13 +66,18 @@ _Entry = TypeVar("_Entry", CocoImage, CocoAnnotation)
 
 @dataclass(frozen=True)
 class CocoDataset:
-    """What `read_coco` returns and `write_coco` takes; ``categories`` maps id to name."""
+    """What `read_coco` returns and `write_coco` takes; ``categories`` maps id to name.
+
+    ``extra`` keeps every further list or object of the file (``licenses``, ``videos``, ...).
+    """
 
     images: tuple[CocoImage, ...]
     annotations: tuple[CocoAnnotation, ...]
     categories: Mapping[int, str]
     images_root: Path
     info: Mapping[str, Any] = field(default_factory=dict)
+    supercategories: Mapping[int, str] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def annotations_of(self) -> Mapping[int, Sequence[CocoAnnotation]]:
@@ -119,12 +125,15 @@ def read_coco(
         [f"{name}: annotation {annotation.id}" for annotation in compressed],
     )
     info = document.get("info")
+    above = {entry["id"]: entry.get("supercategory") for entry in document["categories"]}
     return CocoDataset(
         images=tuple(images.values()),
         annotations=annotations,
         categories=categories,
         images_root=_default_root(path) if images_root is None else Path(images_root),
         info=info if isinstance(info, dict) else {},
+        supercategories={key: value for key, value in above.items() if isinstance(value, str)},
+        extra=_extra(document, _DATASET_KEYS),
     )
 
 
@@ -141,7 +150,12 @@ def write_coco(dataset: CocoDataset, path: str | Path) -> None:
             for i in dataset.images
         ],
         "annotations": [_annotation_entry(annotation) for annotation in dataset.annotations],
-        "categories": [{"id": key, "name": name} for key, name in dataset.categories.items()],
+        "categories": [
+            {"id": key, "name": name}
+            | ({"supercategory": dataset.supercategories[key]} if key in dataset.supercategories else {})
+            for key, name in dataset.categories.items()
+        ],
+        **dataset.extra,
     }
     write_json(Path(path), document)
 

@@ -32,4 +32,5 @@ def presence_of(dataset: YtvisDataset) -> Presence:
 
 def _folder(video: YtvisVideo) -> str:
     parents = {str(PurePosixPath(name).parent) for name in video.file_names}
-    return parents.pop() if len(parents) == 1 and "." not in parents else ""
+    # VSPW keeps the frames of every video in a folder of that name within the video's own.
+    return parents.pop().removesuffix("/origin") if len(parents) == 1 and "." not in parents else ""
