@@ -1,3 +1,4 @@
+import socket
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -78,6 +79,32 @@ def test_live_camera_over_http(serve):
     assert np.abs(frames[2].rgb.astype(int) - picture(2)).mean() < 8
     with pytest.raises(VideoError, match="cannot start at frame 3"):
         open_frames(address, start=3)
+
+
+def test_stream_over_tcp(make_video):
+    """A transport stream as it comes from an encoder, joined between key frames."""
+    path = make_video("sent.ts", count=40, options={"g": "10", "bf": "0"})
+    whole = [frame.rgb for frame in open_frames(path)]
+    data = path.read_bytes()
+    joined = next(at for at in range(188 * 12, len(data), 188))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def send() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.sendall(data[:564] + data[joined:])
+
+        thread = threading.Thread(target=send, daemon=True)
+        thread.start()
+        with open_frames(f"tcp://127.0.0.1:{server.getsockname()[1]}") as source:
+            assert (source.is_live, source.size) == (True, (48, 64))
+            frames = list(source)
+        thread.join()
+    assert [frame.index for frame in frames if frame.index not in source.broken] == [frame.index for frame in frames]
+    assert 20 < len(frames) < 40
+    assert np.array_equal(frames[-1].rgb, whole[-1])
+    assert frames[0].time_s == 0
+    assert frames[-1].time_s == pytest.approx((len(frames) - 1) / 10, abs=0.11)
 
 
 def test_addresses_that_do_not_answer(serve, monkeypatch, tmp_path):

@@ -9,7 +9,11 @@ from fewmask.media.run_directory import RunDirectory
 
 
 def create(path, *, resume=False, **changes):
-    values = {"command": ["fewmask", "segment", "a.mp4"], "inputs": {}, "settings": {"seed": 1, "top_k": 10}}
+    values = {
+        "command": ["fewmask", "segment", "a.mp4", "http://u:secret@host/b.mp4"],
+        "inputs": {},
+        "settings": {"seed": 1, "top_k": 10},
+    }
     return RunDirectory.create(path, resume=resume, **{**values, **changes})
 
 
@@ -21,10 +25,11 @@ def test_a_run_from_start_to_end(tmp_path):
     video = tmp_path / "a.mp4"
     video.write_bytes(b"12345")
     out = tmp_path / "deep" / "out"
-    run = create(out, inputs={"source": video, "address": "rtsp://cam/1", "camera": 0})
+    run = create(out, inputs={"source": video, "address": "rtsp://user:secret@cam/1", "camera": 0})
+    assert "secret" not in (out / "manifest.json").read_text()
     written = manifest_of(out)
     assert written["status"] == run.status == "running"
-    assert written["command"] == ["fewmask", "segment", "a.mp4"]
+    assert written["command"] == ["fewmask", "segment", "a.mp4", "http://host/b.mp4"]
     assert written["versions"]["fewmask"] == fewmask.__version__
     assert written["seeds"] == {"seed": 1}
     assert written["inputs"]["source"]["path"] == str(video)

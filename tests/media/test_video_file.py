@@ -202,6 +202,18 @@ def test_cut_short_exactly_between_packets(make_video):
     assert "frame 12 is missing" in message
 
 
+@pytest.mark.parametrize(("name", "codec"), [("cut.mkv", "libx264"), ("cut.webm", "libvpx-vp9")])
+def test_cut_short_matroska(make_video, name, codec):
+    path = make_video(name, codec=codec, count=30)
+    assert len(list(open_frames(path))) == 30
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) * 6 // 10])
+    frames, message = read_until_error(path)
+    assert 5 < len(frames) < 30
+    assert f"frame {len(frames)} is missing: the file is cut short" in message
+    assert len(list(open_frames(path, skip_broken=True))) >= len(frames)
+
+
 def test_missing_index(make_video):
     path = make_video("no_moov.mp4")
     data = path.read_bytes()

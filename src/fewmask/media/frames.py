@@ -24,6 +24,9 @@ def open_frames(
             iterator gives every good frame before it and then raises. What the decoder could only patch up *after*
             a lost frame, until its next key frame, may show traces. Live sources always go on.
 
+    Mirrored display matrices and pixel aspect ratios are not applied. Formats without an index or a stated size
+    (transport streams, GIF) cannot show that they were cut short: they just end.
+
     Raises:
         VideoError: the source is missing, unreadable or empty. While iterating: a broken or unreadable frame, a frame
             of another size, a file cut short, a lost connection; all frames before it have come by then.

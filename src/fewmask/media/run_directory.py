@@ -13,6 +13,7 @@ from typing import Any, Literal
 import fewmask
 from fewmask.errors import ConfigError, FewmaskError
 from fewmask.media.atomic import write_json
+from fewmask.media.container import without_password
 from fewmask.media.spool import ResultSpool
 
 _MANIFEST = "manifest.json"
@@ -73,7 +74,13 @@ class RunDirectory:
         manifest = _read_manifest(folder) if occupied else _new_manifest(wanted)
         if occupied:
             _check_equal(folder, manifest, wanted)
-        manifest.update(command=list(command), status="running", error=None, versions=_versions(), updated=_now())
+        manifest.update(
+            command=[_without_password(word) for word in command],
+            status="running",
+            error=None,
+            versions=_versions(),
+            updated=_now(),
+        )
         run = cls(folder, manifest, resumed=occupied)
         try:
             run._write()
@@ -178,7 +185,11 @@ def _described(value: Any) -> Any:
     if path.is_file():
         facts = path.stat()
         return {"path": str(path.resolve()), "size": facts.st_size, "mtime_ns": facts.st_mtime_ns}
-    return str(value)
+    return _without_password(str(value))
+
+
+def _without_password(text: str) -> str:
+    return without_password(text) if "://" in text else text
 
 
 def _versions() -> dict[str, str]:

@@ -11,6 +11,7 @@ from fewmask.errors import VideoError
 from fewmask.media.container import mean_fps, open_container, upright_rgb, upright_size
 from fewmask.media.decoding import Decoded, Decoding
 from fewmask.media.frame_source import ClosesAtExit, Frame
+from fewmask.media.matroska import is_cut_short
 from fewmask.media.packet_times import declared_length
 
 
@@ -36,6 +37,7 @@ class VideoFile(ClosesAtExit):
         self.file_names: tuple[str, ...] | None = None
         self.broken: list[int] = []
         self._address = address
+        self._path: Path | None = None
         self._shown = shown
         self._skip_broken = skip_broken
         self._timeout_s = timeout_s
@@ -68,7 +70,9 @@ class VideoFile(ClosesAtExit):
             raise VideoError(f"{path}: cannot be read ({error.strerror}); check the path") from error
         if empty:
             raise VideoError(f"{path}: the file is empty (0 bytes); fetch it again")
-        return cls(f"file:{path}", str(path), path.stem, start=start, skip_broken=skip_broken)
+        video = cls(f"file:{path}", str(path), path.stem, start=start, skip_broken=skip_broken)
+        video._path = path
+        return video
 
     def __iter__(self) -> Iterator[Frame]:
         return self._frames
@@ -136,13 +140,20 @@ class VideoFile(ClosesAtExit):
                     f"{self.size[1]}x{self.size[0]}; convert the video to one size"
                 )
             yield Frame(index, self._time_of(index, frame), upright_rgb(frame))
+        self._check_end(following)
+
+    def _check_end(self, following: int) -> None:
+        """Raise when the file should have gone on with frame ``following``, or note what is missing as broken."""
+        declared = self.length if self.length is not None and self._decoding.packets_read < self.length else None
         if self._decoding.read_error is not None:
-            problem = f"cannot be read on ({self._decoding.read_error})"
-        elif self.length is not None and self._decoding.packets_read < self.length:
-            if self._skip_broken:
-                self.broken.extend(range(following, self.length))
-                return
-            problem = f"is missing: the file is cut short, its index tells of {self.length} frames"
+            problem = f"cannot be read ({self._decoding.read_error})"
+        elif declared is not None and self._skip_broken:
+            self.broken.extend(range(following, declared))
+            return
+        elif declared is not None:
+            problem = f"is missing: the file is cut short, its index tells of {declared} frames"
+        elif self._path is not None and not self._skip_broken and is_cut_short(self._path):
+            problem = "is missing: the file is cut short"
         else:
             return
         raise VideoError(
