@@ -1,6 +1,7 @@
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,6 +16,7 @@ from fewmask.media import live
 from fewmask.media.frames import open_frames
 
 from .conftest import picture
+from .rtsp_server import RtspServer
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -32,7 +34,8 @@ class MotionJpeg(BaseHTTPRequestHandler):
         for index in range(5):
             jpeg = cv2.imencode(".jpg", picture(index)[:, :, ::-1])[1].tobytes()
             head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
-            self.wfile.write(head.encode() + jpeg + b"\r\n")
+            with suppress(ConnectionError):  # the client may have left
+                self.wfile.write(head.encode() + jpeg + b"\r\n")
 
     def log_message(self, *args: Any) -> None:
         pass
@@ -105,6 +108,28 @@ def test_stream_over_tcp(make_video):
     assert np.array_equal(frames[-1].rgb, whole[-1])
     assert frames[0].time_s == 0
     assert frames[-1].time_s == pytest.approx((len(frames) - 1) / 10, abs=0.11)
+
+
+@pytest.mark.parametrize("lose_after", [None, 25])
+def test_rtsp_camera(make_video, lose_after):
+    path = make_video("sent.h264", count=40, options={"g": "10", "bf": "0", "x264-params": "slices=1"})
+    whole = [frame.rgb for frame in open_frames(path)]
+    server = RtspServer(path, lose_after=lose_after)
+    frames = []
+    message = ""
+    try:
+        with open_frames(server.address) as source:
+            assert (source.name, source.size, source.is_live, source.length) == ("cage4", (48, 64), True, None)
+            for frame in source:
+                frames.append(frame)  # noqa: PERF402
+    except VideoError as error:
+        message = str(error)
+    finally:
+        server.close()
+    assert "secret" not in message
+    assert len(frames) == (lose_after or 40)
+    assert all(np.array_equal(frame.rgb, whole[frame.index]) for frame in frames)
+    assert f"/lab/cage4: the connection was lost before frame {len(frames)} (the stream ended)" in message
 
 
 def test_addresses_that_do_not_answer(serve, monkeypatch, tmp_path):

@@ -23,7 +23,8 @@ class LiveStream(ClosesAtExit):
     stream is usually joined between key frames.
     """
 
-    def __init__(self, container: Any, shown: str, name: str) -> None:
+    def __init__(self, container: Any, shown: str, name: str, *, endless: bool) -> None:
+        """Wait for the first good frame; ``endless`` takes an end for a lost connection, as FFmpeg tells neither."""
         self.name = name
         self.length: int | None = None
         self.estimated_length: int | None = None
@@ -32,6 +33,7 @@ class LiveStream(ClosesAtExit):
         self.broken: list[int] = []
         self._container = container
         self._shown = shown
+        self._endless = endless
         self._stream = container.streams.video[0]
         self._stream.thread_type = "AUTO"
         self.fps = mean_fps(self._stream)
@@ -62,16 +64,31 @@ class LiveStream(ClosesAtExit):
             FFmpegError: the connection is lost.
         """
         began = False
-        for packet in self._container.demux(self._stream):
+        lost: av.FFmpegError | None = None
+        packets = self._container.demux(self._stream)
+        while lost is None:
             try:
-                frames = packet.decode()
-            except av.FFmpegError:
-                frames = [None]
-            for frame in frames:
+                packet = next(packets, None)
+            except av.FFmpegError as error:
+                lost, packet = error, None
+            for frame in self._decode(packet):
                 good = frame is not None and not frame.is_corrupt
                 began = began or good
                 if began:
                     yield frame if good else None
+            if packet is None and lost is None:
+                return
+        raise lost
+
+    def _decode(self, packet: Any) -> list[Any]:
+        """A packet's frames, None in place of one that is damaged; without a packet what the decoder still holds."""
+        if packet is not None and packet.size == 0:
+            return []
+        try:
+            frames: list[Any] = self._stream.codec_context.decode(packet)
+        except av.FFmpegError:
+            return [None]
+        return frames
 
     def _as_frames(self, first: Any, rest: Iterator[Any]) -> Generator[Frame, None, None]:
         index = 0
@@ -87,11 +104,14 @@ class LiveStream(ClosesAtExit):
             try:
                 frame = next(rest)
             except StopIteration:
+                if self._endless:
+                    raise self._lost(index, "the stream ended") from None
                 return
             except av.FFmpegError as error:
-                raise VideoError(
-                    f"{self._shown}: the connection was lost before frame {index} ({reason(error)}); start again"
-                ) from None
+                raise self._lost(index, reason(error)) from None
+
+    def _lost(self, index: int, why: str) -> VideoError:
+        return VideoError(f"{self._shown}: the connection was lost before frame {index} ({why}); start again")
 
     def _time_of(self, index: int, frame: Any, first: Any) -> float:
         if frame.pts is None or first.pts is None:
@@ -109,13 +129,13 @@ def open_camera(number: int, *, start: int = 0) -> LiveStream:
     _refuse_start(start, shown)
     if sys.platform == "darwin":
         container = open_container(str(number), shown, container_format="avfoundation", timeout_s=OPEN_TIMEOUT_S)
-        return LiveStream(container, shown, f"camera{number}")
+        return LiveStream(container, shown, f"camera{number}", endless=True)
     device = Path(f"/dev/video{number}")
     if not device.exists():
         found = " ".join(path.name.removeprefix("video") for path in sorted(Path("/dev").glob("video[0-9]*")))
         raise VideoError(f"{shown}: there is no {device}; cameras here: {found or 'none'}")
     container = open_container(str(device), shown, container_format="v4l2", timeout_s=OPEN_TIMEOUT_S)
-    return LiveStream(container, shown, f"camera{number}")
+    return LiveStream(container, shown, f"camera{number}", endless=True)
 
 
 def open_address(address: str, *, start: int = 0, skip_broken: bool = False) -> FrameSource:
@@ -139,7 +159,7 @@ def open_address(address: str, *, start: int = 0, skip_broken: bool = False) -> 
     except VideoError:
         container.close()
         raise
-    return LiveStream(container, shown, name)
+    return LiveStream(container, shown, name, endless=scheme in ("rtsp", "rtsps"))
 
 
 def _refuse_start(start: int, shown: str) -> None:
