@@ -9,6 +9,7 @@ import argparse
 import dataclasses
 import json
 import time
+import tomllib
 from pathlib import Path
 
 import torch
@@ -49,11 +50,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder with instances.json and images/")
     parser.add_argument("--backbone", type=Path, required=True, help="ImageNet MobileNetV2, torchvision's names")
-    parser.add_argument("--recipe", type=Path, default=RECIPES / "background_mobilenetv2.json")
+    parser.add_argument("--recipe", type=Path, default=RECIPES / "background_mobilenetv2.toml")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
 
-    recipe = BackgroundRecipe.model_validate_json(arguments.recipe.read_text())
+    recipe = BackgroundRecipe.model_validate(tomllib.loads(arguments.recipe.read_text()))
     network = BackgroundNet(recipe.network)
     source = read_checkpoint(arguments.backbone)
     network.backbone.load_state_dict({name: source[torchvision_name(name)] for name in network.backbone.state_dict()})

@@ -33,9 +33,11 @@ class BackgroundNetConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    backbone: str = Field("mobilenetv2_100", description="a timm model with features at strides 4, 8, 16 and 32")
-    width: PositiveInt = Field(64, description="channels of the pyramid and of the head; a multiple of 8")
-    short_side: PositiveInt = Field(288, description="frames are resized to this shorter side, in pixels")
+    backbone: str = Field(
+        default="mobilenetv2_100", description="a timm model with features at strides 4, 8, 16 and 32"
+    )
+    width: PositiveInt = Field(default=64, description="channels of the pyramid and of the head; a multiple of 8")
+    short_side: PositiveInt = Field(default=288, description="frames are resized to this shorter side, in pixels")
 
 
 class BackgroundNet(nn.Module):

@@ -28,10 +28,14 @@ class BackgroundRecipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     network: BackgroundNetConfig
-    crop: PositiveInt = Field(256, description="training crops are squares of this side, a multiple of 32")
-    scales: tuple[float, float] = Field((0.6, 1.6), description="range of the scale augmentation")
-    backbone_rate: float = Field(0.3, ge=0, description="learning rate of the backbone, as a share of the head's")
-    frozen: tuple[str, ...] = Field((), description="backbone parameters whose names begin so keep their values")
+    crop: PositiveInt = Field(default=256, description="training crops are squares of this side, a multiple of 32")
+    scales: tuple[float, float] = Field(default=(0.6, 1.6), description="range of the scale augmentation")
+    backbone_rate: float = Field(
+        default=0.3, ge=0, description="learning rate of the backbone, as a share of the head's"
+    )
+    frozen: tuple[str, ...] = Field(
+        default=(), description="backbone parameters whose names begin so keep their values"
+    )
     settings: TrainSettings
 
 

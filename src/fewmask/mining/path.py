@@ -45,6 +45,35 @@ def best_path(unary: Sequence[npt.ArrayLike], pairwise: Sequence[npt.ArrayLike])
     return float(to_go.min()), path
 
 
+def path_margins(unary: Sequence[npt.ArrayLike], pairwise: Sequence[npt.ArrayLike], path: Sequence[int]) -> list[float]:
+    """How much each frame's choice is worth: best total cost with another candidate there, minus that of ``path``.
+
+    With pair costs that are partly lower bounds, the margins are lower bounds too. Infinity where a frame has one
+    candidate only.
+
+    Args:
+        unary: as for `best_path`.
+        pairwise: as for `best_path`.
+        path: the best path.
+    """
+    nodes = [np.asarray(costs, dtype=np.float64) for costs in unary]
+    edges = [np.asarray(costs, dtype=np.float64) for costs in pairwise]
+    if not nodes:
+        return []
+    so_far = [nodes[0]]
+    for node, edge in zip(nodes[1:], edges, strict=True):
+        so_far.append((so_far[-1][:, None] + edge).min(axis=0) + node)
+    after = [np.zeros_like(nodes[-1])]
+    for node, edge in zip(reversed(nodes[1:]), reversed(edges), strict=True):
+        after.append((edge + node + after[-1]).min(axis=1))
+    margins = []
+    for forward, backward, chosen in zip(so_far, reversed(after), path, strict=True):
+        through = forward + backward
+        others = np.delete(through, chosen)
+        margins.append(float(others.min() - through[chosen]) if len(others) else float("inf"))
+    return margins
+
+
 def _check(nodes: list[Costs], edges: list[Costs]) -> None:
     if len(edges) != max(len(nodes) - 1, 0):
         raise DatasetError(f"{len(nodes)} frames need {max(len(nodes) - 1, 0)} pairwise tables, got {len(edges)}")

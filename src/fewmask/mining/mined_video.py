@@ -1,0 +1,173 @@
+"""What mining found in one video, mask by mask with its evidence, and its file."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fewmask.datasets.json_file import load_object
+from fewmask.media.atomic import write_json
+from fewmask.media.results import Track, VideoResult
+from fewmask.media.rle import Rle
+from fewmask.mining.frame_candidates import FrameCandidates
+from fewmask.mining.selection import Selection
+from fewmask.mining.settings import MiningSettings
+from fewmask.mining.tracks import link_tracks, stability
+
+CATEGORY = {1: "object"}
+
+
+@dataclass(frozen=True)
+class MinedMask:
+    """One selected mask and why it was kept.
+
+    Attributes:
+        track: id within the video, from 1.
+        mask: its pixels.
+        score: the proposer's score.
+        foreground: mean probability of foreground inside the mask, in [0, 1].
+        stability: mean IoU with the same track in the neighbouring frames, in [0, 1].
+        rank: place of the frame's chosen combination among its K, from 0.
+        margin: at least how much dearer the video gets when the frame takes another combination; None = no other.
+    """
+
+    track: int
+    mask: Rle
+    score: float
+    foreground: float
+    stability: float
+    rank: int
+    margin: float | None
+
+    @property
+    def confidence(self) -> float:
+        """Geometric mean of foreground and stability, in [0, 1]: what the review page sorts and filters by."""
+        return math.sqrt(self.foreground * self.stability)
+
+    def evidence(self) -> dict[str, Any]:
+        """The figures alone, for annotation files."""
+        return {
+            "score": round(self.score, 6),
+            "foreground": round(self.foreground, 6),
+            "stability": round(self.stability, 6),
+            "confidence": round(self.confidence, 6),
+            "rank": self.rank,
+            "margin": None if self.margin is None else round(self.margin, 9),
+        }
+
+
+@dataclass(frozen=True)
+class MinedVideo:
+    """The selection of one video.
+
+    Attributes:
+        name: unique within the run.
+        source: where it came from.
+        size: (height, width).
+        fps: frames per second, where known.
+        frames: selected masks per frame.
+        cost: the objective of the whole video (Eq. 11).
+        pairs_evaluated: synthetic flows that were needed.
+        pairs: synthetic flows that a full table would have needed.
+        proposals: mask candidates over all frames.
+        note: why the video ended early, if it did.
+    """
+
+    name: str
+    source: str
+    size: tuple[int, int]
+    fps: float | None
+    frames: tuple[tuple[MinedMask, ...], ...]
+    cost: float
+    pairs_evaluated: int
+    pairs: int
+    proposals: int
+    note: str | None = None
+
+    def as_result(self) -> VideoResult:
+        """Every track over every frame; a track's score is the mean confidence of its masks."""
+        found: dict[int, dict[int, MinedMask]] = {}
+        for t, masks in enumerate(self.frames):
+            for mask in masks:
+                found.setdefault(mask.track, {})[t] = mask
+        tracks = [
+            Track(
+                track_id=track,
+                category_id=1,
+                score=sum(mask.confidence for mask in by_frame.values()) / len(by_frame),
+                masks=tuple(by_frame[t].mask if t in by_frame else None for t in range(len(self.frames))),
+            )
+            for track, by_frame in sorted(found.items())
+        ]
+        return VideoResult(self.name, self.size, len(self.frames), tuple(tracks), CATEGORY, self.fps)
+
+    def write(self, path: Path) -> None:
+        """One JSON file, whole or not at all."""
+        frames = [
+            [[m.track, m.mask["counts"], m.score, m.foreground, m.stability, m.rank, m.margin] for m in masks]
+            for masks in self.frames
+        ]
+        plain = {name: value for name, value in vars(self).items() if name != "frames"}
+        write_json(path, {**plain, "frames": frames})
+
+    @classmethod
+    def read(cls, path: Path) -> "MinedVideo":
+        """What `write` wrote.
+
+        Raises:
+            DatasetError: missing or not such a file.
+        """
+        record = load_object(path)
+        size = (record["size"][0], record["size"][1])
+        frames = tuple(
+            tuple(MinedMask(row[0], {"size": list(size), "counts": row[1]}, *row[2:]) for row in masks)
+            for masks in record.pop("frames")
+        )
+        return cls(**{**record, "size": size, "frames": frames})
+
+
+def gather(
+    frames: Sequence[FrameCandidates],
+    selection: Selection,
+    settings: MiningSettings,
+    *,
+    name: str,
+    source: str,
+    fps: float | None,
+    note: str | None,
+) -> MinedVideo:
+    """Turn the best path into tracks with evidence; ``frames`` and ``selection`` belong together."""
+    chosen = [frame.combinations[rank][1] for frame, rank in zip(frames, selection.ranks, strict=True)]
+    masks = [[frame.masks[i] for i in indices] for frame, indices in zip(frames, chosen, strict=True)]
+    ids = link_tracks(masks, settings.link_iou, settings.link_gap)
+    steady = stability(masks, ids)
+    mined = []
+    for t, frame in enumerate(frames):
+        margin = selection.margins[t]
+        mined.append(
+            tuple(
+                MinedMask(
+                    track=ids[t][place],
+                    mask=masks[t][place],
+                    score=frame.scores[i],
+                    foreground=1 - frame.backgrounds[i],
+                    stability=steady[t][place],
+                    rank=selection.ranks[t],
+                    margin=margin if math.isfinite(margin) else None,
+                )
+                for place, i in enumerate(chosen[t])
+            )
+        )
+    return MinedVideo(
+        name=name,
+        source=source,
+        size=frames[0].size,
+        fps=fps,
+        frames=tuple(mined),
+        cost=selection.cost,
+        pairs_evaluated=selection.pairs_evaluated,
+        pairs=selection.pairs,
+        proposals=sum(len(frame.masks) for frame in frames),
+        note=note,
+    )

@@ -1,0 +1,149 @@
+"""Mining one video, frame by frame on disk, so that a killed job goes on where it stopped.
+
+In ``work/<name>/`` lie two spools: what stage 1 found in each frame, and the pair costs that stage 2 has evaluated.
+Both are removed when ``results/<name>.json`` is written; the frames of the dataset stay in ``images/<name>/``.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator, MutableMapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from fewmask.errors import VideoError
+from fewmask.media.atomic import write_bytes
+from fewmask.media.frames import open_frames
+from fewmask.media.spool import ResultSpool
+from fewmask.mining.flow import FlowEstimator
+from fewmask.mining.frame_candidates import BackgroundEstimator, FrameCandidates, frame_candidates
+from fewmask.mining.mined_video import MinedVideo, gather
+from fewmask.mining.proposals import Proposer, RgbImage
+from fewmask.mining.selection import Pair, select
+from fewmask.mining.settings import MiningSettings
+
+
+@dataclass(frozen=True)
+class Job:
+    """One video of a run: its unique ``name``, its ``source`` as `open_frames` takes it, the run's folder ``out``."""
+
+    name: str
+    source: str
+    out: Path
+
+    @property
+    def work(self) -> Path:
+        """Folder of what is needed only until the video is done."""
+        return self.out / "work" / self.name
+
+    @property
+    def result(self) -> Path:
+        """The finished video."""
+        return self.out / "results" / f"{self.name}.json"
+
+    def image(self, index: int) -> Path:
+        """The picture of a frame that enters the dataset."""
+        return self.out / "images" / self.name / f"{index:06d}.jpg"
+
+
+@dataclass(frozen=True)
+class Tools:
+    """The three estimators of one worker."""
+
+    proposer: Proposer
+    background: BackgroundEstimator
+    flow: FlowEstimator
+
+
+def run_job(
+    job: Job, tools: Tools, settings: MiningSettings, progress: Callable[[str, int], None] = lambda *_: None
+) -> MinedVideo:
+    """Mine one video, or go on with it; a finished one is read.
+
+    Args:
+        job: what and where.
+        tools: the estimators.
+        settings: selection and output.
+        progress: told ("frames" or "pairs", how many are done).
+
+    Raises:
+        VideoError: not one frame could be read. An error after that ends the video there and is noted.
+        DatasetError: an estimator's answer does not fit the frame.
+    """
+    if job.result.exists():
+        return MinedVideo.read(job.result)
+    job.work.mkdir(parents=True, exist_ok=True)
+    fps, note = _stage_one(job, tools, settings, progress)
+    with ResultSpool(job.work / "frames.spool") as spool:
+        frames = [FrameCandidates.from_json(i, record) for i, record in spool.records() if isinstance(record, dict)]
+    if not frames:
+        raise VideoError(note or f"{job.source}: holds no frames")
+    with _PairJournal(job.work / "pairs.spool") as pairs:
+        selection = select(
+            frames, tools.flow, settings, remembered=pairs, progress=lambda done: progress("pairs", done)
+        )
+    video = gather(frames, selection, settings, name=job.name, source=job.source, fps=fps, note=note)
+    video.write(job.result)
+    shutil.rmtree(job.work, ignore_errors=True)
+    return video
+
+
+def _stage_one(
+    job: Job, tools: Tools, settings: MiningSettings, progress: Callable[[str, int], None]
+) -> tuple[float | None, str | None]:
+    """Append every frame that is not in the spool yet; the frame rate, and why the video ended early if it did."""
+    fps: float | None = None
+    with ResultSpool(job.work / "frames.spool") as spool:
+        start = 0 if spool.last_index is None else spool.last_index + 1
+        try:
+            with open_frames(job.source, start=start) as source:
+                fps = source.fps
+                for frame in source:
+                    if frame.index % settings.keep_every == 0:
+                        _write_jpeg(job.image(frame.index), frame.rgb)
+                    candidates = frame_candidates(frame.index, frame.rgb, tools.proposer, tools.background, settings)
+                    spool.append(frame.index, candidates.to_json())
+                    progress("frames", frame.index + 1)
+        except VideoError as error:
+            return fps, str(error)
+    return fps, None
+
+
+def _write_jpeg(path: Path, rgb: RgbImage) -> None:
+    encoded = cv2.imencode(".jpg", np.ascontiguousarray(rgb[:, :, ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 95])[1]
+    write_bytes(path, encoded.tobytes())
+
+
+class _PairJournal(MutableMapping[Pair, float]):
+    """Pair costs by (t, k, l), each on disk as soon as it is set."""
+
+    def __init__(self, path: Path) -> None:
+        self._spool = ResultSpool(path)
+        self._costs: dict[Pair, float] = {}
+        for _, record in self._spool.records():
+            if isinstance(record, dict):
+                t, k, following, cost = record["pair"]
+                self._costs[t, k, following] = cost
+
+    def __enter__(self) -> "_PairJournal":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._spool.close()
+
+    def __getitem__(self, pair: Pair) -> float:
+        return self._costs[pair]
+
+    def __setitem__(self, pair: Pair, cost: float) -> None:
+        self._spool.append(len(self._costs), {"pair": [*pair, cost]})
+        self._costs[pair] = cost
+
+    def __delitem__(self, pair: Pair) -> None:
+        raise TypeError("a pair cost that was evaluated stays")
+
+    def __iter__(self) -> Iterator[Pair]:
+        return iter(self._costs)
+
+    def __len__(self) -> int:
+        return len(self._costs)

@@ -1,0 +1,115 @@
+"""Jobs over processes: what became of each video, the same whatever the number of processes."""
+
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+
+from fewmask.errors import FewmaskError, VideoError
+from fewmask.mining.flow import FlowEstimator
+from fewmask.mining.frame_candidates import BackgroundEstimator
+from fewmask.mining.mined_video import MinedVideo
+from fewmask.mining.proposals import Proposer
+from fewmask.mining.settings import MiningSettings
+from fewmask.mining.video_job import Job, Tools, run_job
+
+
+@dataclass(frozen=True)
+class VideoOutcome:
+    """What became of one video; ``skipped`` says why it gave nothing, ``note`` why it ended early."""
+
+    name: str
+    source: str
+    frames: int = 0
+    proposals: int = 0
+    masks: int = 0
+    tracks: int = 0
+    pairs_evaluated: int = 0
+    pairs: int = 0
+    skipped: str | None = None
+    note: str | None = None
+
+
+def make_tools(
+    proposer: Callable[[], Proposer],
+    background: Callable[[], BackgroundEstimator],
+    flow: Callable[[], FlowEstimator],
+) -> Tools:
+    """The estimators of one worker, made where they are used."""
+    return Tools(proposer(), background(), flow())
+
+
+def outcomes_of(
+    jobs: Sequence[Job],
+    tools_factory: Callable[[], Tools],
+    settings: MiningSettings,
+    workers: int,
+    progress: Callable[[str, str, int], None],
+) -> Iterator[VideoOutcome]:
+    """Outcomes as the videos are done; in the order of the jobs with one worker."""
+    if workers == 1:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # as in a worker process: sums on more threads round otherwise
+        try:
+            tools = tools_factory()
+            for job in jobs:
+                yield _mine_one(job, tools, settings, partial(progress, job.name))
+        finally:
+            torch.set_num_threads(threads)
+        return
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(
+        workers, mp_context=context, initializer=_start_worker, initargs=(tools_factory, settings)
+    )
+    with pool:
+        try:
+            for future in as_completed([pool.submit(_mine_in_worker, job) for job in jobs]):
+                yield future.result()
+        except BrokenProcessPool as error:
+            raise FewmaskError(
+                "a mining process was killed (out of memory?); go on with --resume, or with fewer --workers"
+            ) from error
+
+
+_worker: tuple[Tools, MiningSettings] | None = None
+
+
+def _start_worker(make_tools: Callable[[], Tools], settings: MiningSettings) -> None:
+    global _worker  # noqa: PLW0603 - a process pool hands its workers state in no other way
+    torch.set_num_threads(1)
+    _worker = (make_tools(), settings)
+
+
+def _mine_in_worker(job: Job) -> VideoOutcome:
+    if _worker is None:
+        raise RuntimeError("the worker was not started")
+    return _mine_one(job, *_worker)
+
+
+def _mine_one(
+    job: Job, tools: Tools, settings: MiningSettings, progress: Callable[[str, int], None] = lambda *_: None
+) -> VideoOutcome:
+    try:
+        video = run_job(job, tools, settings, progress)
+    except VideoError as error:
+        return VideoOutcome(job.name, job.source, skipped=str(error))
+    return _outcome(video)
+
+
+def _outcome(video: MinedVideo) -> VideoOutcome:
+    masks = [mask for frame in video.frames for mask in frame]
+    return VideoOutcome(
+        name=video.name,
+        source=video.source,
+        frames=len(video.frames),
+        proposals=video.proposals,
+        masks=len(masks),
+        tracks=len({mask.track for mask in masks}),
+        pairs_evaluated=video.pairs_evaluated,
+        pairs=video.pairs,
+        note=video.note,
+    )
