@@ -1,11 +1,13 @@
 """Class lists and seeded splits, against the published lists written out by hand."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from fewmask.datasets import fsvos_folds, mini_vspw, self_shot_split, unseen_vis
 from fewmask.datasets.class_names import OVIS, YTVIS_2019, YTVIS_2021
-from fewmask.datasets.presence import presence_of, video_names
+from fewmask.datasets.presence import presence_of, read_presence, video_names, write_presence
 from fewmask.datasets.ytvis_types import (
     YtvisAnnotation,
     YtvisCategory,
@@ -104,7 +106,7 @@ def test_self_vis_on_2021_classes_says_what_is_missing() -> None:
 EAGLE, COW, PERSON, DOG = 38, 15, 1, 8
 
 
-def test_self_vis_split_and_pairs() -> None:
+def test_self_vis_split_and_pairs(tmp_path: Path) -> None:
     classes = [[EAGLE]] * 12 + [[COW, COW]] * 8 + [[PERSON]] * 5 + [[EAGLE, PERSON], []]
     whole = dataset(dict(YTVIS_2019), classes)
     parts = self_shot_split.split(whole, "self-vis")
@@ -119,6 +121,13 @@ def test_self_vis_split_and_pairs() -> None:
         assert {pair.query, *pair.supports} == set(presence[pair.class_id])
         assert {pair.query, *pair.supports} <= names
     assert self_shot_split.split(whole, "self-vis", seed=1) != parts
+    self_shot_split.write_pairs(tmp_path / "pairs.json", pairs)
+    assert self_shot_split.read_pairs(tmp_path / "pairs.json") == pairs
+    write_presence(tmp_path / "presence.json", presence)
+    assert read_presence(tmp_path / "presence.json") == presence
+    (tmp_path / "presence.json").write_text('{"5": {"a": [3, 1]}}')
+    with pytest.raises(DatasetError, match="class 5, video 'a': frames must be ascending"):
+        read_presence(tmp_path / "presence.json")
 
 
 def test_splits_go_by_name_not_by_id_or_order() -> None:

@@ -98,9 +98,8 @@ def convert_data(
     if as_json:
         say_json({**vars(done), "target": str(done.target), "frames_root": str(done.frames_root)})
         return
-    counted = f"{done.videos} videos, " if done.videos is not None else ""
-    say(
-        f"{done.target}: {done.target_format} from {done.source_format}, {counted}{done.frames} frames, {done.objects} objects"
-    )
+    counted = "" if done.videos is None else f"{done.videos} videos, "
+    counted += f"{done.frames} frames, {done.objects} objects"
+    say(f"{done.target}: {done.target_format} from {done.source_format}, {counted}")
     if done.target.is_file():
         say(f"file names are relative to {done.frames_root}")

@@ -110,6 +110,8 @@ def convert_data(
         videos = _as_videos(loaded, options, notes)
         if target_format in ("davis", "folders"):
             _check_classes(videos, options, notes)
+        if target_format in ("davis", "folders", "vspw"):
+            _note_what_label_maps_lose(videos, target_format, notes)
         _write(videos, target, target_format, loaded.frames_root, options)
         counts = (len(videos.videos), sum(video.length for video in videos.videos), len(videos.annotations))
     return Conversion(source_format, target_format, target, loaded.frames_root, *counts, tuple(notes))
@@ -230,3 +232,12 @@ def _check_classes(dataset: YtvisDataset, options: ConvertOptions, notes: list[s
         )
     if names and names != ["object"]:
         notes.append(f"the target has no classes: {len(names)} class names were left out")
+
+
+def _note_what_label_maps_lose(dataset: YtvisDataset, target_format: Format, notes: list[str]) -> None:
+    empty = sum(not annotation.mask_areas.any() for annotation in dataset.annotations)
+    if empty:
+        notes.append(f"{empty} tracks without any mask were left out: a label map has nothing to say about them")
+    crowds = sum(annotation.iscrowd for annotation in dataset.annotations)
+    if crowds and target_format != "vspw":
+        notes.append(f"{crowds} crowd annotations became void (255)")

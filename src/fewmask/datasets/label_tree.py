@@ -96,6 +96,11 @@ def object_values(dataset: YtvisDataset) -> dict[int, int]:
         count[annotation.video_id] = values[annotation.id] = count.get(annotation.video_id, 0) + 1
         if values[annotation.id] > _MOST_OBJECTS:
             raise DatasetError(f"video {annotation.video_id}: more than {_MOST_OBJECTS} objects do not fit a label map")
+    for annotation in dataset.annotations:
+        if annotation.iscrowd and annotation.video_id not in count:
+            raise DatasetError(
+                f"video {annotation.video_id}: has crowds only; in a label map void alone would read as one object"
+            )
     return values
 
 

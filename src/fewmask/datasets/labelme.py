@@ -12,7 +12,7 @@ import math
 import posixpath
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -80,7 +80,7 @@ def _picture(path: Path, base: Path, max_bytes: int) -> _Picture:
     shapes = json_file.entries(document, "shapes", where)
     stated = json_file.field(document, "imagePath", str, where).replace("\\", "/")
     folder = path.parent.relative_to(base).as_posix()
-    if stated.startswith("/"):
+    if stated.startswith("/") or PureWindowsPath(stated).drive:
         raise DatasetError(f"{where}: imagePath {stated!a} is absolute; save it relative to the file")
     file_name = json_file.relative_name(posixpath.normpath(posixpath.join(folder, stated)), f"{where}: imagePath")
     if document.get("imageHeight") is None or document.get("imageWidth") is None:

@@ -11,16 +11,19 @@ lists are assigned, and which support videos go with which query was never publi
   5-shot.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Literal
 
+from fewmask.datasets import json_file
 from fewmask.datasets.class_names import ids_of
 from fewmask.datasets.draws import ranked
 from fewmask.datasets.presence import presence_of, video_names
 from fewmask.datasets.video_subset import keep_videos
 from fewmask.datasets.ytvis_types import YtvisDataset
 from fewmask.errors import DatasetError
+from fewmask.media.atomic import write_json
 
 Benchmark = Literal["self-vis", "self-ovis"]
 Part = Literal["train", "val", "test"]
@@ -114,4 +117,31 @@ def pairs(part: YtvisDataset, benchmark: Benchmark, *, seed: int = 0) -> list[Su
             supports = tuple(ranked(others, benchmark, "supports", seed, category, query))
             if supports:
                 found.append(SupportPair(query, category, supports))
+    return found
+
+
+def write_pairs(path: str | Path, found: Sequence[SupportPair]) -> None:
+    """Write pairs as JSON, whole or not at all, for use by other tools.
+
+    Raises:
+        FewmaskError: the folder cannot be written.
+    """
+    write_json(Path(path), {"pairs": [asdict(pair) for pair in found]}, indent=1)
+
+
+def read_pairs(path: str | Path) -> list[SupportPair]:
+    """The pairs of a file that `write_pairs` wrote.
+
+    Raises:
+        DatasetError: malformed.
+    """
+    path = Path(path)
+    found = []
+    for index, entry in enumerate(json_file.entries(json_file.load_object(path), "pairs", str(path))):
+        where = f"{path}: pairs[{index}]"
+        supports = json_file.field(entry, "supports", list, where)
+        if {type(name) for name in supports} - {str}:
+            raise DatasetError(f"{where}: 'supports' must be a list of video names")
+        query, category = json_file.field(entry, "query", str, where), json_file.integer(entry, "class_id", where)
+        found.append(SupportPair(query, category, tuple(supports)))
     return found

@@ -2,8 +2,8 @@
 
 The COCO side follows the convention of video tools: a picture has ``video_id`` and ``frame_id``, an annotation
 ``instance_id``, and a list ``videos`` tells what the pictures alone do not: length and names of all frames, those
-left out as unannotated included. With it the way there and back is lossless, but for tracks without any mask, and
-null and empty masks, which COCO does not tell apart.
+left out as unannotated included. With it the way there and back is lossless (tracks come back in the order of their
+ids), but for tracks without any mask, and null and empty masks, which COCO does not tell apart.
 """
 
 from collections.abc import Mapping, Sequence
@@ -96,7 +96,7 @@ def pictures_as_frames(dataset: CocoDataset) -> YtvisDataset:
         _track(track if keep_ids else number, videos[index], parts, frame_of)
         for number, ((index, track), parts) in enumerate(tracks.items(), start=1)
     ]
-    return _dataset(dataset, videos, made)
+    return _dataset(dataset, videos, sorted(made, key=lambda track: track.id))
 
 
 def pictures_as_videos(dataset: CocoDataset) -> YtvisDataset:
