@@ -234,6 +234,21 @@ def test_no_video_in_it(tmp_path):
         open_frames(text)
 
 
+def test_title_in_an_old_encoding(make_video):
+    path = make_video("old.mp4")
+    data = path.read_bytes()
+    assert b"Lavf" in data
+    path.write_bytes(data.replace(b"Lavf", b"K\xe4fe"))  # Latin-1
+    assert len(list(open_frames(path))) == 12
+
+
+def test_unknown_codec(make_video):
+    path = make_video("odd.mp4")
+    path.write_bytes(path.read_bytes().replace(b"avc1", b"zzz1"))
+    with pytest.raises(VideoError, match=r"odd\.mp4: its video codec is not known"):
+        open_frames(path)
+
+
 def test_audio_only(tmp_path):
     path = tmp_path / "sound.wav"
     with av.open(str(path), "w") as container:

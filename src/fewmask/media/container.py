@@ -31,7 +31,13 @@ def open_container(
         VideoError: it cannot be opened, or holds no video.
     """
     try:
-        container = av.open(address, format=container_format, options=options or {}, timeout=timeout_s)
+        container = av.open(
+            address,
+            format=container_format,
+            options=options or {},
+            timeout=timeout_s,
+            metadata_errors="replace",  # titles in old encodings are common and not our concern
+        )
     except av.FFmpegError as error:
         raise VideoError(
             f"{shown}: cannot be opened as a video ({reason(error)}); {_advice(error)}"
@@ -39,6 +45,9 @@ def open_container(
     if not container.streams.video:
         container.close()
         raise VideoError(f"{shown}: holds no video stream (audio only?); give a video or a folder of images")
+    if container.streams.video[0].codec_context is None:
+        container.close()
+        raise VideoError(f"{shown}: its video codec is not known to FFmpeg; convert it, e.g. to H.264")
     return container
 
 
