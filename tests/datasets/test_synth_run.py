@@ -17,7 +17,9 @@ from fewmask.datasets.ytvis import read_ytvis
 from fewmask.errors import ConfigError, DatasetError, FewmaskError
 from fewmask.media import rle
 
-TINY = SynthConfig(frames=16, height=48, width=64, objects=(2, 4), object_size=(0.3, 0.8), occlusion="heavy", motion=2)
+TINY = SynthConfig(
+    frames=16, height=48, width=64, objects=(2, 4), object_size=(0.3, 0.8), occlusion="heavy", motion=2, photometric=0.3
+)
 SETTINGS = {"seed": 11, "config": TINY, "min_side": 8.0}
 
 

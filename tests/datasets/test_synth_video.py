@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.interpolate import CubicSpline
 from synth_scene import write_scene
 
 from fewmask.datasets.coco import read_coco
 from fewmask.datasets.copy_paste import load_cut_outs
 from fewmask.datasets.synth_background import load_backgrounds
 from fewmask.datasets.synth_config import SynthConfig
-from fewmask.datasets.synth_motion import camera_path, object_paths
+from fewmask.datasets.synth_motion import camera_path, object_paths, spline_weights
 from fewmask.datasets.synth_video import plan_video, render, synthetic_video
 from fewmask.datasets.synth_warp import warp
 from fewmask.errors import ConfigError
@@ -203,6 +204,14 @@ def test_the_camera_never_looks_past_the_background(cut_outs, backgrounds):
         assert y.min() >= 0
         assert x.max() <= width - 1
         assert y.max() <= height - 1
+
+
+@pytest.mark.parametrize("frames", [1, 14, 15, 100])
+def test_paths_are_natural_cubic_splines(frames):
+    knots = np.arange(0, frames + 14, 14)
+    points = np.random.default_rng(frames).normal(size=(len(knots), 2))
+    expected = CubicSpline(knots, points, bc_type="natural")(np.arange(frames))
+    np.testing.assert_allclose(spline_weights(frames) @ points, expected, atol=1e-9)
 
 
 def test_paths_are_smooth_and_the_first_object_starts_inside():

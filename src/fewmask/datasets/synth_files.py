@@ -13,7 +13,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
-import av
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -127,6 +126,8 @@ def _write_jpeg(path: Path, rgb: npt.NDArray[np.uint8]) -> None:
 
 
 def _write_mp4(path: Path, frames: Iterator[npt.NDArray[np.uint8]], height: int, width: int) -> None:
+    import av  # slow to import, and frames as JPEG do without
+
     with whole_file(path) as temporary, av.open(str(temporary), "w") as container:
         stream = container.add_stream("libx264", rate=Fraction(FRAMES_PER_SECOND))
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"

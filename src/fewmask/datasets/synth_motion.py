@@ -5,9 +5,9 @@ space before a pinhole camera, so that turning foreshortens it; depth gives both
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
-from scipy.interpolate import CubicSpline
 
 from fewmask.datasets.synth_config import SynthConfig
 from fewmask.datasets.synth_warp import Floats
@@ -27,8 +27,6 @@ class ObjectMotion:
     """[T, 3, 3]: pixels of the cut-out to the world."""
     centres: Floats
     """[T, 2]: x, y in the world."""
-    extents: Floats
-    """[T, 2]: width and height in the world, as if upright."""
     depths: Floats
     """[T]: smaller is nearer; size goes as its inverse."""
     waves: Floats | None
@@ -55,13 +53,13 @@ def object_paths(rng: np.random.Generator, sizes: list[tuple[int, int]], config:
 
     The first object is inside the frame in the first frame, so that no video is empty.
     """
-    chosen: list[ObjectMotion] = []
+    routes: list[_Route] = []
     for index, size in enumerate(sizes):
-        met = chosen[int(rng.integers(index))] if index and config.occlusion == "heavy" else None
-        candidates = [_object_path(rng, size, config, met, stays=index == 0) for _ in range(_CANDIDATES)]
-        overlaps = np.array([_overlap(candidate, chosen) for candidate in candidates])
-        chosen.append(candidates[int(np.abs(overlaps - _AIMED_OVERLAP[config.occlusion]).argmin())])
-    return chosen
+        met = routes[int(rng.integers(index))] if index and config.occlusion == "heavy" else None
+        candidates = [_route(rng, size, config, met, stays=index == 0) for _ in range(_CANDIDATES)]
+        overlaps = np.array([_overlap(candidate, routes) for candidate in candidates])
+        routes.append(candidates[int(np.abs(overlaps - _AIMED_OVERLAP[config.occlusion]).argmin())])
+    return [_motion(rng, size, config, route) for size, route in zip(sizes, routes, strict=True)]
 
 
 def smooth(rng: np.random.Generator, frames: int, count: int, period: tuple[float, float]) -> Floats:
@@ -73,24 +71,38 @@ def smooth(rng: np.random.Generator, frames: int, count: int, period: tuple[floa
     return np.asarray((waves * [[0.65], [0.35]]).sum(1))
 
 
-def _object_path(
-    rng: np.random.Generator, size: tuple[int, int], config: SynthConfig, met: ObjectMotion | None, *, stays: bool
-) -> ObjectMotion:
-    """A random motion; near ``met``, where one is given, most of the time."""
-    frames, height, width = config.frames, *size
-    reach = float(np.hypot(height, width)) / 2
-    centres = _waypoint_curve(rng, reach, config, met, stays=stays)
-    depths = np.exp(rng.uniform(-0.3, 0.3) + 0.35 * config.motion * smooth(rng, frames, 1, (25, 70))[:, 0])
+@dataclass(frozen=True)
+class _Route:
+    """Where an object goes; see `ObjectMotion`. ``scales`` [T] are relative to its cut-out."""
+
+    centres: Floats
+    extents: Floats
+    depths: Floats
+    scales: Floats
+
+
+def _route(
+    rng: np.random.Generator, size: tuple[int, int], config: SynthConfig, met: _Route | None, *, stays: bool
+) -> _Route:
+    """A random route; near ``met``, where one is given, most of the time."""
+    height, width = size
+    centres = _waypoint_curve(rng, float(np.hypot(height, width)) / 2, config, met, stays=stays)
+    drift = 0.35 * config.motion * smooth(rng, config.frames, 1, (25, 70))[:, 0]
+    depths = np.exp(rng.uniform(-0.3, 0.3) + drift)
     scales = depths.min() / depths  # at most 1: the cut-out comes at the largest size it will have
-    turning = config.motion * smooth(rng, frames, 3, (20, 60)) * (0.65, 0.4, 0.3)
+    return _Route(centres, scales[:, None] * (width, height), depths, scales)
+
+
+def _motion(rng: np.random.Generator, size: tuple[int, int], config: SynthConfig, route: _Route) -> ObjectMotion:
+    """A route with the object's turning and bending on the way."""
+    turning = config.motion * smooth(rng, config.frames, 3, (20, 60)) * (0.65, 0.4, 0.3)
     turning[:, 2] += rng.uniform(-0.25, 0.25)
-    transforms = _card_transforms(size, centres, scales, turning)
-    extents = scales[:, None] * (width, height)
-    return ObjectMotion(transforms, centres, extents, depths, _waves(rng, size, config))
+    transforms = _card_transforms(size, route.centres, route.scales, turning)
+    return ObjectMotion(transforms, route.centres, route.depths, _waves(rng, size, config))
 
 
 def _waypoint_curve(
-    rng: np.random.Generator, reach: float, config: SynthConfig, met: ObjectMotion | None, *, stays: bool
+    rng: np.random.Generator, reach: float, config: SynthConfig, met: _Route | None, *, stays: bool
 ) -> Floats:
     """A spline [T, 2] through random places; a third of the objects enter, a third leave, long paths do both often."""
     frame = np.array([config.width, config.height], float)
@@ -111,7 +123,24 @@ def _waypoint_curve(
             side = int(rng.integers(4))
             axis, far = side % 2, side // 2
             points[point, axis] = frame[axis] + 0.8 * reach if far else -0.8 * reach
-    return np.asarray(CubicSpline(knots, points, bc_type="natural")(np.arange(config.frames)))
+    return np.asarray(spline_weights(config.frames) @ points)
+
+
+@lru_cache(maxsize=8)
+def spline_weights(frames: int) -> Floats:
+    """[T, K]: what the K points of a path, one every 14 frames, weigh in each frame of the natural cubic spline."""
+    count = -(-(frames + _STRIDE) // _STRIDE)
+    points = np.eye(count)
+    bending = np.zeros((count, count))  # second derivatives in the points; none at the ends
+    if count > 2:
+        between = 4 * np.eye(count - 2) + np.eye(count - 2, k=1) + np.eye(count - 2, k=-1)
+        bending[1:-1] = np.linalg.solve(between, 6 * (points[2:] - 2 * points[1:-1] + points[:-2]))
+    first, on = np.divmod(np.arange(frames), _STRIDE)
+    after = (on / _STRIDE)[:, None]
+    before = 1 - after
+    straight = before * points[first] + after * points[first + 1]
+    curved = (before**3 - before) * bending[first] + (after**3 - after) * bending[first + 1]
+    return np.asarray(straight + curved / 6)
 
 
 def _card_transforms(size: tuple[int, int], centres: Floats, scales: Floats, turning: Floats) -> Floats:
@@ -152,7 +181,7 @@ def _waves(rng: np.random.Generator, size: tuple[int, int], config: SynthConfig)
     return np.concatenate([still, phases[..., None]], 2)
 
 
-def _overlap(candidate: ObjectMotion, others: list[ObjectMotion]) -> float:
+def _overlap(candidate: _Route, others: list[_Route]) -> float:
     """Mean over the frames of the largest share of a box (the smaller one) that lies inside another's."""
     if not others:
         return 0.0

@@ -229,12 +229,14 @@ def _choose(rng: np.random.Generator, cut_outs: Sequence[CutOut], config: SynthC
 
 def _sized(rng: np.random.Generator, cut_out: CutOut, ground: Floats, config: SynthConfig) -> CutOut:
     """The cut-out at the largest size it will have, perhaps mirrored, its brightness drawn towards the background's."""
-    rgba = cut_out.rgba[:, ::-1] if rng.integers(2) else cut_out.rgba
-    opaque = rgba[..., 3] >= OPAQUE_FROM
-    brightness = float(rgba[opaque][:, :3].mean()) if opaque.any() else 128.0
-    gain = float(np.clip((ground.mean() + 20) / (brightness + 20), 0.6, 1.6)) ** rng.uniform(0, 0.5)
-    lit = np.dstack([np.rint(rgba[..., :3] * np.float32(gain)).clip(0, 255).astype(np.uint8), rgba[..., 3]])
     low, high = config.object_size
     wanted = low * (high / low) ** rng.random() * min(config.size)
-    scale = min(wanted / max(rgba.shape[:2]), MAX_ENLARGEMENT)
-    return resized(replace(cut_out, rgba=lit), scale, feather=config.feather)
+    scale = min(wanted / max(cut_out.rgba.shape[:2]), MAX_ENLARGEMENT)
+    rgba = resized(cut_out, scale, feather=config.feather).rgba
+    if rng.integers(2):
+        rgba = np.ascontiguousarray(rgba[:, ::-1])
+    opaque = (rgba[..., 3] >= OPAQUE_FROM).view(np.uint8)
+    brightness = float(np.mean(cv2.mean(rgba, opaque)[:3])) if opaque.any() else 128.0
+    gain = float(np.clip((ground.mean() + 20) / (brightness + 20), 0.6, 1.6)) ** rng.uniform(0, 0.5)
+    levels = np.arange(256)[:, None] * ([gain] * 3 + [1])
+    return replace(cut_out, rgba=cv2.LUT(rgba, np.rint(levels).clip(0, 255).astype(np.uint8)[:, None]))
