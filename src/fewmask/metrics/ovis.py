@@ -30,7 +30,7 @@ def evaluate_ovis(
     *,
     class_agnostic: bool = False,
     official_quirks: bool = False,
-    on_video: Callable[[], None] | None = None,
+    progress: Callable[[int, int | None], None] | None = None,
 ) -> YtvisScores:
     """As `evaluate_ytvis`, with AP_light, AP_medium, AP_heavy and AR_light, AR_medium, AR_heavy among the figures.
 
@@ -43,7 +43,7 @@ def evaluate_ovis(
         AREAS + OCCLUSIONS,
         class_agnostic=class_agnostic,
         official_quirks=official_quirks,
-        on_video=on_video,
+        progress=progress,
     )
     levels = {level.name.removesuffix("_occlusion"): defined_curves(matches, level.name, 100) for level in OCCLUSIONS}
     figures = ytvis_figures(matches)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from fewmask.datasets.ytvis_types import OCCLUSION_LEVELS, YtvisAnnotation, YtvisDataset, YtvisResult
 from fewmask.errors import DatasetError
-from fewmask.media.rle import Rle
+from fewmask.metrics.annotated_frames import SomeFrames, annotated_part
 from fewmask.metrics.precision_recall import (
     IOU_THRESHOLDS,
     Flags,
@@ -22,7 +22,7 @@ from fewmask.metrics.precision_recall import (
     PrecisionRecall,
     precision_recall,
 )
-from fewmask.metrics.track_iou import track_ious
+from fewmask.metrics.track_overlap import track_ious
 
 Integers = npt.NDArray[np.int64]
 
@@ -86,9 +86,11 @@ def match_tracks(
     *,
     class_agnostic: bool = False,
     official_quirks: bool = False,
-    on_video: Callable[[], None] | None = None,
+    progress: Callable[[int, int | None], None] | None = None,
 ) -> Matches:
     """Assign results to annotations.
+
+    Frames that the dataset says were not annotated count neither way.
 
     Args:
         dataset: the ground truth.
@@ -96,8 +98,8 @@ def match_tracks(
         ranges: the first is usually the one that holds everything.
         class_agnostic: put all tracks into one class; category ids of the results then mean nothing.
         official_quirks: drop results whose category id the ground truth does not have, count a match with annotation id
-            0 as none, and refuse an empty result list.
-        on_video: called once for every video of the dataset.
+            0 as none, take frames that nobody annotated for empty, and refuse an empty result list.
+        progress: called with (done, total) after every video.
 
     Raises:
         DatasetError: ``official_quirks`` and no result; a result of an unknown video or, unless ``class_agnostic``, of
@@ -112,6 +114,7 @@ def match_tracks(
         results = [result for result in results if result.category_id in known]
     else:
         _check(dataset, results, None if class_agnostic else known)
+        dataset, results = annotated_part(dataset, results)
     class_ids = np.array([ALL_CLASSES if class_agnostic else r.category_id for r in results], dtype=np.int64)
     video_ids = np.array([result.video_id for result in results], dtype=np.int64)
     scores = np.array([result.score for result in results], dtype=np.float64)
@@ -137,7 +140,7 @@ def match_tracks(
     hits, ignored = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
     positives: dict[tuple[int, int], Integers] = {}
     bounds = _bounds(class_ids, video_ids)
-    for video in dataset.videos:
+    for done, video in enumerate(dataset.videos, start=1):
         for class_id in groups_of[video.id]:
             group = truths[class_id, video.id]
             outside = np.array([[not _inside(annotation, r) for annotation in group] for r in ranges])  # [R, G]
@@ -149,8 +152,8 @@ def match_tracks(
                 _match_group(
                     ious, group, outside, hits[:, :, span], ignored[:, :, span], official_quirks=official_quirks
                 )
-        if on_video is not None:
-            on_video()
+        if progress is not None:
+            progress(done, len(dataset.videos))
     for index, track_range in enumerate(ranges):
         if track_range.by == "area":
             ignored[index] |= ~hits[index] & ((sizes < track_range.low) | (sizes > track_range.high))
@@ -218,27 +221,31 @@ def occlusion_score(annotation: YtvisAnnotation) -> float:
     return sum(upper) / len(upper) if upper else 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class _FirstFrames:
-    """A track cut to its first frames."""
-
-    segmentations: list[Rle | None]
-    mask_areas: Integers
-
-
 def _ious(detections: Sequence[YtvisResult], group: Sequence[YtvisAnnotation]) -> Floats:
     """Track IoU [D, G]; pairs that cannot reach the lowest threshold may be 0."""
     least = float(IOU_THRESHOLDS[0])
     length = len(group[0].segmentations)
+    if any(annotation.annotated_frames is not None for annotation in group):
+        columns = [_annotated_ious(detections, annotation) for annotation in group]
+        return np.concatenate(columns, axis=1)
     if all(len(detection.segmentations) == length for detection in detections):
         return track_ious(detections, group, at_least=least)
     # Official quirk: frames for which a detection has no entry do not count, whatever the ground truth holds there.
     rows = []
     for detection in detections:
         frames = len(detection.segmentations)
-        cut = [_FirstFrames(truth.segmentations[:frames], truth.mask_areas[:frames]) for truth in group]
+        cut = [SomeFrames.of(truth, range(frames)) for truth in group]
         rows.append(track_ious([detection], cut, at_least=least))
     return np.concatenate(rows)
+
+
+def _annotated_ious(detections: Sequence[YtvisResult], annotation: YtvisAnnotation) -> Floats:
+    """IoU over the frames in which an object was annotated [D, 1]."""
+    frames = annotation.annotated_frames
+    if frames is None:
+        return track_ious(detections, [annotation])
+    cut = [SomeFrames.of(detection, frames) for detection in detections]
+    return track_ious(cut, [SomeFrames.of(annotation, frames)])
 
 
 def _inside(annotation: YtvisAnnotation, track_range: TrackRange) -> bool:

@@ -62,7 +62,7 @@ def evaluate_ytvis(
     *,
     class_agnostic: bool = False,
     official_quirks: bool = False,
-    on_video: Callable[[], None] | None = None,
+    progress: Callable[[int, int | None], None] | None = None,
 ) -> YtvisScores:
     """Average precision and recall as the YouTube-VIS evaluator defines them (IoU 0.5 to 0.95, 101 recall values).
 
@@ -71,13 +71,13 @@ def evaluate_ytvis(
         results: predicted tracks.
         class_agnostic: one class; category ids of the results mean nothing.
         official_quirks: as `match_tracks`.
-        on_video: called once for every video.
+        progress: called with (done, total) after every video.
 
     Raises:
         DatasetError: as `match_tracks`.
     """
     matches = match_tracks(
-        dataset, results, AREAS, class_agnostic=class_agnostic, official_quirks=official_quirks, on_video=on_video
+        dataset, results, AREAS, class_agnostic=class_agnostic, official_quirks=official_quirks, progress=progress
     )
     return YtvisScores(
         ytvis_figures(matches), class_scores(matches), video_scores(matches, dataset), class_curves(matches)
