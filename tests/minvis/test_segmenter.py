@@ -1,5 +1,6 @@
 """The Mask2Former segmenter: input preparation, what it returns, saving and loading."""
 
+import copy
 import json
 
 import numpy as np
@@ -48,6 +49,7 @@ def random_frames(count: int = 2, height: int = 50, width: int = 70, seed: int =
 
 def test_output_equals_the_plain_transformers_forward():
     model = tiny_model().double()
+    plain_model = copy.deepcopy(model)
     segmenter = Mask2FormerSegmenter(model)
     frames = random_frames()
     output = segmenter(frames)
@@ -57,7 +59,7 @@ def test_output_equals_the_plain_transformers_forward():
         frames, PixelNormalisation(), short_side=None, max_size=1333, device=torch.device("cpu"), dtype=torch.float64
     )
     with torch.no_grad():
-        plain = model(pixels, output_hidden_states=True)
+        plain = plain_model(pixels, output_hidden_states=True)
     torch.testing.assert_close(output.class_queries_logits, plain.class_queries_logits)
     torch.testing.assert_close(output.masks_queries_logits, plain.masks_queries_logits)
     normalised = model.model.transformer_module.decoder.layernorm(plain.transformer_decoder_last_hidden_state)

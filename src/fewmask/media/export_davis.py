@@ -1,5 +1,7 @@
 """DAVIS annotations: one palette PNG per frame, the pixel value is the object."""
 
+from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,16 +27,25 @@ def write_davis(result: "VideoResult", folder: Path) -> Path:
         DatasetError: there are more than 255 tracks.
         FewmaskError: the folder cannot be written.
     """
-    values = _pixel_values(result)
-    palette = davis_palette().tobytes()
+    values = pixel_values(result.name, [track.track_id for track in result.tracks])
     for frame in result.frames():
-        image = Image.fromarray(_index_map(frame, values))
-        image.putpalette(palette)
-        with whole_file(folder / f"{frame.index:05d}.png") as temporary:
-            image.save(temporary)
+        write_davis_frame(frame, values, folder)
     return folder
 
 
+def write_davis_frame(frame: "FrameResult", values: Mapping[int, int], folder: Path) -> None:
+    """Write one frame's PNG, whole or not at all; ``values`` as `pixel_values` gives them for the whole video.
+
+    Raises:
+        FewmaskError: the folder cannot be written.
+    """
+    image = Image.fromarray(_index_map(frame, values))
+    image.putpalette(davis_palette().tobytes())
+    with whole_file(folder / f"{frame.index:05d}.png") as temporary:
+        image.save(temporary)
+
+
+@cache
 def davis_palette() -> npt.NDArray[np.uint8]:
     """The colours [256, 3] of VOC and DAVIS: the bits of the index, three at a time, become the top bits of R, G, B."""
     colours = np.zeros((256, 3), dtype=np.uint8)
@@ -47,18 +58,21 @@ def davis_palette() -> npt.NDArray[np.uint8]:
     return colours
 
 
-def _pixel_values(result: "VideoResult") -> dict[int, int]:
-    track_ids = sorted(track.track_id for track in result.tracks)
+def pixel_values(name: str, track_ids: Iterable[int]) -> dict[int, int]:
+    """Track id -> pixel value for the video ``name``.
+
+    Raises:
+        DatasetError: there are more than 255 tracks.
+    """
+    track_ids = sorted(track_ids)
     if len(track_ids) > 255:
-        raise DatasetError(
-            f"{result.name}: {len(track_ids)} tracks, but a DAVIS PNG holds at most 255; keep fewer of them"
-        )
+        raise DatasetError(f"{name}: {len(track_ids)} tracks, but a DAVIS PNG holds at most 255; keep fewer of them")
     if track_ids and (track_ids[0] < 1 or track_ids[-1] > 255):
         return {track_id: position for position, track_id in enumerate(track_ids, start=1)}
     return {track_id: track_id for track_id in track_ids}
 
 
-def _index_map(frame: "FrameResult", values: dict[int, int]) -> npt.NDArray[np.uint8]:
+def _index_map(frame: "FrameResult", values: Mapping[int, int]) -> npt.NDArray[np.uint8]:
     """Pixel values uint8 [H, W]; 0 is background."""
     index_map = np.zeros(frame.size, dtype=np.uint8)
     rows = sorted(zip(frame.scores, frame.track_ids, frame.masks, strict=True), key=lambda row: row[:2])

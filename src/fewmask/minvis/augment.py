@@ -69,7 +69,7 @@ def view(
     for index, mask in enumerate(frame.masks):
         cv2.warpAffine(mask.view(np.uint8), turn, (width, height), masks[index].view(np.uint8), cv2.INTER_NEAREST)
     # An object mostly outside the view is still an object there: only the area counts here.
-    return _kept(np.asarray(rgb, dtype=np.uint8), masks, frame.labels, masks.any(axis=(1, 2)))
+    return _kept(np.asarray(rgb, dtype=np.uint8), masks, frame.labels, np.asarray(masks.any(axis=(1, 2))))
 
 
 def paste(
@@ -102,7 +102,8 @@ def recolour(rgb: Image, strength: float, random: np.random.Generator) -> Image:
     pixels = grey[..., None] + saturation * (pixels - grey[..., None])
     mean = float(grey.mean())
     pixels = (mean + contrast * (pixels - mean)) * brightness
-    return np.clip(pixels, 0, 255).astype(np.uint8)
+    changed: Image = np.clip(pixels, 0, 255).astype(np.uint8)
+    return changed
 
 
 def drop_small(frame: LabelledFrame, least_area: int) -> LabelledFrame:

@@ -11,6 +11,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from fewmask.datasets.coco import CocoDataset, CocoImage
+from fewmask.errors import DatasetError
 from fewmask.media import rle
 from fewmask.minvis.frame_instances import frame_instances
 from fewmask.minvis.segmenter import QuerySegmenter
@@ -22,8 +23,9 @@ def coco_figures(
     """AP, AP50, AP75, APs, APm, APl and AR10 with all categories merged; crowds are ignore regions as in COCO."""
     predictions: list[dict[str, Any]] = []
     for image in images:
-        bgr = cv2.imread(str(dataset.path_of(image)))
-        rgb = np.ascontiguousarray(bgr[..., ::-1])
+        rgb = cv2.imread(str(dataset.path_of(image)), cv2.IMREAD_COLOR_RGB)
+        if rgb is None:
+            raise DatasetError(f"{dataset.path_of(image)}: picture of image {image.id} cannot be read")
         found = frame_instances(
             segmenter(rgb[None], short_side=segmenter.short_side), 0, (image.height, image.width), most=most
         )

@@ -14,7 +14,7 @@ from fewmask.minvis.segmenter import SegmenterOutput
 
 @dataclass(frozen=True)
 class FrameInstances:
-    """Instances of one frame by falling score: ``scores`` [N] in [0, 1], ``labels`` long [N], ``masks`` bool [N, H, W]."""
+    """Instances of one frame, best first: ``scores`` [N] in [0, 1], ``labels`` long [N], ``masks`` bool [N, H, W]."""
 
     scores: Tensor
     labels: Tensor

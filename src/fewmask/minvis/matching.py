@@ -35,7 +35,8 @@ def _unit(embeddings: Array) -> npt.NDArray[np.float64]:
     vectors = as_numpy(embeddings).astype(np.float64)
     vectors[~np.isfinite(vectors).all(axis=-1)] = 0.0
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)
+    unit: npt.NDArray[np.float64] = np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)
+    return unit
 
 
 def as_numpy(array: Array) -> npt.NDArray[Any]:

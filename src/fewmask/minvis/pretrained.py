@@ -97,7 +97,8 @@ def load_weights(network: nn.Module, path: Path) -> None:
             raise CheckpointError(f"{path}: weights of another architecture, {key} is missing")
         if state[key].shape != own[key].shape:
             raise CheckpointError(
-                f"{path}: weights of another architecture, {key} is {list(state[key].shape)}, not {list(own[key].shape)}"
+                f"{path}: weights of another architecture, "
+                f"{key} is {list(state[key].shape)}, not {list(own[key].shape)}"
             )
     extra = sorted(set(state) - set(own))
     if extra:

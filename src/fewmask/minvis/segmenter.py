@@ -1,6 +1,6 @@
 """The image segmenters MinVIS links over time: frames in, queries with classes, masks and embeddings out.
 
-`Mask2FormerSegmenter` is the paper's network (Section 3.1) through transformers' modules. Anything with the
+`Mask2FormerSegmenter` is the paper's network (Section 3.1): transformers' modules, run by our leaner forward pass. Anything with the
 `QuerySegmenter` face fits the tracker: see `eomt.py` and `videomt.py` for two more.
 """
 
@@ -19,6 +19,8 @@ from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation
 
 from fewmask.errors import CheckpointError, ConfigError, VideoError
 from fewmask.media.atomic import write_json
+from fewmask.models.deformable_attention import use_fast_deformable_attention
+from fewmask.models.masked_attention import ExactPositions, last_layer_queries, mask_logits
 
 Frames: TypeAlias = npt.NDArray[np.uint8] | Tensor
 
@@ -92,12 +94,16 @@ class Mask2FormerSegmenter(nn.Module):
     """Mask2Former as an image segmenter: any transformers model of that class, whatever its backbone.
 
     Args:
-        model: a built model; a custom backbone may sit at ``model.model.pixel_level_module.encoder``.
+        model: a built model, post-norm; a custom backbone may sit at ``model.model.pixel_level_module.encoder``. Its
+            deformable attention is replaced by an equal one that is faster; names of parameters stay.
         normalisation: of the input pixels.
         short_side: the size the weights were trained for. It is a property for callers to pass on: a call resizes
             only when told to.
         autocast_dtype: run matrix products in this type (``torch.bfloat16``) and keep positions, gates, norms and
             the returned tensors in float32; None = everything in the weights' type.
+
+    Raises:
+        ConfigError: a pre-norm model.
     """
 
     def __init__(
@@ -109,7 +115,12 @@ class Mask2FormerSegmenter(nn.Module):
         autocast_dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        if model.config.pre_norm:
+            raise ConfigError("a pre-norm Mask2Former is not supported; published ones are post-norm")
         self.model = model.eval()
+        use_fast_deformable_attention(model)
+        pixel_decoder = model.model.pixel_level_module.decoder
+        pixel_decoder.position_embedding = ExactPositions(model.config.feature_size)
         self.normalisation = normalisation or PixelNormalisation()
         self.short_side = short_side
         self.autocast_dtype = autocast_dtype
@@ -168,12 +179,14 @@ class Mask2FormerSegmenter(nn.Module):
 
     def _queries(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Last-layer class logits [T, Q, K + 1], mask logits [T, Q, h, w], embeddings [T, Q, C]."""
-        features = self.model.model.pixel_level_module(pixels)
-        decoded = self.model.model.transformer_module(
-            multi_scale_features=features.decoder_hidden_states, mask_features=features.decoder_last_hidden_state
-        )
-        embeddings = decoded.intermediate_hidden_states[-1].transpose(0, 1)  # [T, Q, C], after the LayerNorm
-        return self.model.class_predictor(embeddings), decoded.masks_queries_logits[-1], embeddings
+        network = self.model.model
+        maps = network.pixel_level_module(pixels)
+        mask_features = maps.decoder_last_hidden_state
+        decoder = network.transformer_module
+        embeddings = last_layer_queries(decoder, list(maps.decoder_hidden_states), mask_features)
+        masks = mask_logits(decoder, embeddings, mask_features)
+        with torch.autocast(pixels.device.type, enabled=False):
+            return self.model.class_predictor(embeddings), masks, embeddings
 
     def save(self, folder: str | Path) -> None:
         """Write config.json, model.safetensors and preprocessor_config.json, as transformers reads them."""

@@ -191,7 +191,7 @@ class MinvisTask:
         decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
         if decoded is None or decoded.shape[:2] != (image.height, image.width):
             raise DatasetError(
-                f"{self._dataset.path_of(image)}: not a picture of {image.width}x{image.height} as image {image.id} says"
+                f"{self._dataset.path_of(image)}: not a readable picture of {image.width}x{image.height} pixels"
             )
         bitmaps = rle.decode_many(masks) if masks else np.zeros((0, image.height, image.width), dtype=bool)
         return LabelledFrame(np.asarray(decoded, np.uint8), bitmaps, np.asarray(labels, dtype=np.int64))

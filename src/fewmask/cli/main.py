@@ -1,0 +1,68 @@
+"""The `fewmask` command: one verb per file, errors of the user in one line with exit code 2."""
+
+import os
+import sys
+from importlib import import_module
+
+import click
+import typer
+
+import fewmask
+from fewmask.errors import FewmaskError
+
+# Verb -> (module, attribute); an attribute that is a typer app has sub-commands.
+VERBS = {
+    "demo": ("demo", "demo"),
+    "segment": ("segment", "segment"),
+    "train": ("train", "app"),
+    "doctor": ("doctor", "doctor"),
+}
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Segment and track objects in video from few masks, or none.",
+)
+
+
+@app.callback(invoke_without_command=True)
+def options(
+    version: bool = typer.Option(False, "--version", help="Print the version."),
+    debug: bool = typer.Option(False, "--debug", help="Show tracebacks."),
+) -> None:
+    """Options before the verb."""
+    if debug:
+        os.environ["FEWMASK_DEBUG"] = "1"
+    if version:
+        typer.echo(fewmask.__version__)
+        raise typer.Exit
+
+
+for _verb, (_module, _attribute) in VERBS.items():
+    _target = getattr(import_module(f"fewmask.cli.{_module}"), _attribute)
+    if isinstance(_target, typer.Typer):
+        app.add_typer(_target, name=_verb)
+    else:
+        app.command(name=_verb)(_target)
+
+
+def main() -> None:
+    """Entry point; never returns."""
+    try:
+        code = app(standalone_mode=False)
+    except FewmaskError as error:
+        if os.environ.get("FEWMASK_DEBUG"):
+            raise
+        sys.stderr.write(f"fewmask: {error}\n")
+        code = 2
+    except click.ClickException as error:
+        error.show()
+        code = 2
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        sys.stderr.write("fewmask: stopped; what was written stays, --resume goes on\n")
+        code = 130
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - the reader is gone, nothing is left to say
+        code = 0
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,51 @@
+"""`fewmask segment SOURCE --out DIR`: every object of a video, with ids."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fewmask.cli.console import Progress, note, say, say_json
+
+
+def segment(
+    source: Annotated[
+        str, typer.Argument(help="Video file, folder of images, glob, camera number, RTSP/HTTP address.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the results; must be empty unless --resume.")],
+    weights: Annotated[str, typer.Option(help="small (bundled), a folder, or a name on the hub.")] = "small",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
+    batch: Annotated[str, typer.Option(help="Frames per forward pass, or auto.")] = "auto",
+    top_k: Annotated[int, typer.Option(min=1, help="Tracks in tracks.json.")] = 10,
+    min_score: Annotated[float, typer.Option(min=0, max=1, help="Tracks below it are in tracks.json only.")] = 0.3,
+    mode: Annotated[str, typer.Option(help="exact, bounded, or auto: bounded above 300 frames.")] = "auto",
+    short_side: Annotated[int, typer.Option(help="Network input size; 0 = what the weights were trained for.")] = 0,
+    export: Annotated[list[str] | None, typer.Option(help="Also cvat, label-studio or coco; may be repeated.")] = None,
+    overlay: Annotated[bool, typer.Option(help="Write overlay.mp4.")] = True,
+    masks: Annotated[bool, typer.Option(help="Write palette PNGs.")] = True,
+    skip_broken: Annotated[
+        bool, typer.Option("--skip-broken", help="Go on after frames that cannot be decoded.")
+    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
+    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Segment and track every object of SOURCE (MinVIS)."""
+    from fewmask.pipelines.segment import SegmentRequest, run_segment
+
+    request = SegmentRequest(
+        source=int(source) if source.isdigit() and not Path(source).exists() else source,
+        out=out, weights=weights, device=device, precision=precision, batch=batch, top_k=top_k, min_score=min_score,
+        mode=mode, short_side=short_side or None, exports=tuple(export or ()), overlay=overlay, masks=masks,
+        skip_broken=skip_broken, resume=resume, command=sys.argv,
+    )  # fmt: skip
+    with Progress("frames", quiet=json_output) as progress:
+        summary = run_segment(request, progress)
+    if json_output:
+        say_json({"out": out, "frames": summary.frames, "tracks": summary.tracks, "files": list(summary.files)})
+        return
+    note("")
+    say(f"{summary.frames} frames, {summary.tracks} tracks with score >= {min_score:g}")
+    for path in summary.files:
+        say(f"  {path}")

@@ -1,0 +1,85 @@
+"""From a user's request to a finished run directory: which model, which settings, recorded in the manifest."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Literal, cast, get_args
+
+from fewmask.errors import ConfigError
+from fewmask.media.frames import open_frames
+from fewmask.media.run_directory import RunDirectory
+from fewmask.minvis.run import Outputs, RunSummary, segment_to_directory
+from fewmask.minvis.stream import MinVIS, Mode, StreamSettings, resolve
+
+
+@dataclass(frozen=True)
+class SegmentRequest:
+    """What the user asked for; "auto" and None are resolved once the source and the machine are known."""
+
+    source: str | int
+    out: Path
+    weights: str = "small"
+    device: str = "auto"
+    precision: str = "auto"
+    batch: str = "auto"
+    top_k: int = 10
+    min_score: float = 0.3
+    mode: str = "auto"
+    short_side: int | None = None
+    exports: tuple[str, ...] = ()
+    overlay: bool = True
+    masks: bool = True
+    skip_broken: bool = False
+    resume: bool = False
+    command: Sequence[str] = ()
+
+
+def run_segment(
+    request: SegmentRequest, progress: Callable[[int, int | None], None] = lambda _done, _total: None
+) -> RunSummary:
+    """Segment a source into ``request.out``.
+
+    Raises:
+        FewmaskError: anything wrong with the request, the weights or the source; results so far are kept.
+    """
+    if request.batch != "auto" and not request.batch.isdigit():
+        raise ConfigError(f"batch {request.batch!r} must be auto or a number")
+    mode = _one_of(request.mode, get_args(Mode), "mode")
+    precision = _one_of(request.precision, ("auto", "fp32", "bf16", "fp16"), "precision")
+    with open_frames(request.source, skip_broken=request.skip_broken) as frames:  # before the model: fail at once
+        if request.resume and frames.is_live:
+            raise ConfigError(f"{request.source}: a live source cannot be resumed; use another --out")
+        model = MinVIS.from_pretrained(
+            request.weights, device=request.device, precision=cast(Literal["auto", "fp32", "bf16", "fp16"], precision)
+        )
+        wanted = StreamSettings(
+            top_k=request.top_k, mode=cast(Mode, mode),
+            batch=0 if request.batch == "auto" else int(request.batch), short_side=request.short_side,
+        )  # fmt: skip
+        settings = resolve(wanted, frames, model.segmenter.device)
+    outputs = Outputs(request.overlay, request.masks, request.exports, request.min_score)
+    run = RunDirectory.create(
+        request.out,
+        command=list(request.command),
+        inputs={"source": request.source, "weights": request.weights},
+        settings={
+            **asdict(settings), **asdict(outputs), "precision": precision,
+            "device": model.segmenter.device.type, "skip_broken": request.skip_broken,
+        },
+        resume=request.resume,
+    )  # fmt: skip
+    return segment_to_directory(
+        model, request.source, run, settings, outputs, skip_broken=request.skip_broken, progress=progress
+    )
+
+
+def _one_of(value: str, choices: Sequence[str], what: str) -> str:
+    if value not in choices:
+        raise ConfigError(f"{what} {value!r} is unknown; choose from {', '.join(choices)}")
+    return value
+
+
+def demo_clip() -> Path:
+    """The clip that ships with fewmask."""
+    return Path(str(resources.files("fewmask.media") / "clips" / "demo.mp4"))
