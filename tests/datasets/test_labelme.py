@@ -97,7 +97,7 @@ def test_a_folder_without_groups_is_no_video(tmp_path: Path) -> None:
         ({"imagePath": "C:\\x.jpg"}, "is absolute"),
         ({"imageHeight": -3}, "'height' is -3"),
         ({"imageHeight": None, "imagePath": "gone.jpg"}, "gone.jpg: picture is missing"),
-        ({"shapes": {}}, "'shapes' is a object, expected a list"),
+        ({"shapes": {}}, "'shapes' is an object, expected a list"),
         ({"shape_type": "mask", "mask": "%%"}, "'mask' is not base64"),
         ({"shape_type": "mask", "mask": "QUJD"}, "not a readable PNG"),
     ],

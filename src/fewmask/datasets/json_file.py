@@ -29,7 +29,7 @@ def load_object(path: Path, *, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
     """
     document = load_json(path, max_bytes=max_bytes)
     if not isinstance(document, dict):
-        raise DatasetError(f"{path}: expected a JSON object {{...}}, found a {_kind(document)}")
+        raise DatasetError(f"{path}: expected a JSON object {{...}}, found {_kind(document)}")
     return document
 
 
@@ -92,7 +92,7 @@ def entries(document: Mapping[str, Any], key: str, where: str) -> list[dict[str,
     value = field(document, key, list, where)
     for index, entry in enumerate(value):
         if not isinstance(entry, dict):
-            raise DatasetError(f"{where}: {key}[{index}] is a {_kind(entry)}, expected an object")
+            raise DatasetError(f"{where}: {key}[{index}] is {_kind(entry)}, expected an object")
     return list(value)
 
 
@@ -106,7 +106,7 @@ def field(entry: Mapping[str, Any], key: str, kind: type, where: str) -> Any:
         raise DatasetError(f"{where}: key {key!r} is missing")
     value = entry[key]
     if not isinstance(value, kind):
-        raise DatasetError(f"{where}: {key!r} is a {_kind(value)}, expected a {_NAMES[kind]}")
+        raise DatasetError(f"{where}: {key!r} is {_kind(value)}, expected {_NAMES[kind]}")
     return value
 
 
@@ -195,20 +195,20 @@ def path_inside(root: Path, name: str, where: str) -> Path:
     return path
 
 
-_NAMES: dict[type, str] = {list: "list", dict: "object", str: "string"}
+_NAMES: dict[type, str] = {list: "a list", dict: "an object", str: "a string"}
 
 
 def _kind(value: Any) -> str:
     if isinstance(value, bool):
-        return "boolean"
+        return "a boolean"
     if value is None:
         return "null"
-    return _NAMES.get(type(value), "number")
+    return _NAMES.get(type(value), "a number")
 
 
 def _short(value: Any) -> str:
     """``value`` on one short line, for a message."""
     if isinstance(value, int) and abs(value) >= 1 << 62:
         return "an integer beyond 62 bits"
-    text = ascii(value) if isinstance(value, str | int | float | bool | None) else f"a {_kind(value)}"
+    text = ascii(value) if isinstance(value, str | int | float | bool | None) else _kind(value)
     return text if len(text) <= 60 else text[:57] + "..."
