@@ -12,6 +12,11 @@ from fewmask.metrics.fsvos import WINDOW, FsvosVideo, score_fsvos_video
 from fewmask.metrics.mask_arrays import BoolMask
 
 
+def youtube_fsvos_fold(class_id: int) -> int:
+    """The fold, 1 to 4, in which a class of YouTube-VIS 2019 is novel (DAN; VIPMT, section 4.1)."""
+    return (class_id - 1) % 4 + 1
+
+
 def score_fsvos_tracks(
     dataset: YtvisDataset,
     results: Sequence[YtvisResult],

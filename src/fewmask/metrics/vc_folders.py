@@ -47,11 +47,11 @@ def evaluate_vc(
     for done, video in enumerate(videos, start=1):
         maps = list(video.frames())
         pred_labels, gt_labels = np.stack([p for p, _ in maps]), np.stack([g for _, g in maps])
-        masks = [(m != 0) if foreground is None else (m == foreground) for m in (pred_labels, gt_labels)]
+        pred_mask, gt_mask = (m != 0 if foreground is None else m == foreground for m in (pred_labels, gt_labels))
         windows.append(vspw_windows(pred_labels, gt_labels, n))
         per_video[video.name] = {
-            "VC_vipmt": vc_vipmt(*masks, n),
-            "VC_tti": vc_tti(*masks, n) if len(maps) >= n else None,
+            "VC_vipmt": vc_vipmt(pred_mask, gt_mask, n),
+            "VC_tti": vc_tti(pred_mask, gt_mask, n) if len(maps) >= n else None,
             "VC_vspw": vc_vspw_dataset(windows[-1:]),
         }
         if progress is not None:

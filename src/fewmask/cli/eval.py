@@ -1,0 +1,201 @@
+"""`fewmask eval`: published metrics of predictions, one sub-command per benchmark."""
+
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, help="Measure predictions: the published metrics, equal to the official ones.")
+
+Gt = Annotated[Path, typer.Option("--gt", help="Ground truth.")]
+Pred = Annotated[Path, typer.Option("--pred", help="Predictions.")]
+Json = Annotated[Path | None, typer.Option("--json", help="Write every figure to this file.", metavar="OUT")]
+Plots = Annotated[Path | None, typer.Option("--plots", help="Draw into this folder (SVG).", metavar="DIR")]
+Worst = Annotated[int, typer.Option("--worst", help="List so many of the worst videos.", min=0)]
+PerCategory = Annotated[bool, typer.Option("--per-category", help="Show every class.")]
+ClassAgnostic = Annotated[bool, typer.Option("--class-agnostic", help="One class; category ids mean nothing.")]
+Quirks = Annotated[
+    bool, typer.Option("--official-quirks", help="Do with ill-formed input what the official evaluator does.")
+]
+Identities = Annotated[
+    float | None,
+    typer.Option("--identities", help="Count identity switches of tracks of this score or more.", metavar="SCORE"),
+]
+Window = Annotated[int, typer.Option("-n", "--window", help="Frames of a VC window.", min=1)]
+
+
+class DavisTask(StrEnum):
+    """How DAVIS predictions are read."""
+
+    semi_supervised = "semi-supervised"
+    unsupervised = "unsupervised"
+
+
+class Folds(StrEnum):
+    """How classes are put into folds."""
+
+    youtube_fsvos = "youtube-fsvos"
+    one = "one"
+
+
+@app.command()
+def ytvis(
+    gt: Gt,
+    pred: Pred,
+    out: Json = None,
+    class_agnostic: ClassAgnostic = False,
+    official_quirks: Quirks = False,
+    per_category: PerCategory = False,
+    identities: Identities = None,
+    plots: Plots = None,
+    worst: Worst = 5,
+) -> None:
+    """YouTube-VIS 2019, 2021, 2022: AP and AR of tracks, twelve figures."""
+    from fewmask.metrics.reports import report_tracks
+
+    _run(
+        report_tracks, out, plots, gt=gt, pred=pred, class_agnostic=class_agnostic, official_quirks=official_quirks,
+        per_category=per_category, identities_from=identities, worst=worst,
+    )  # fmt: skip
+
+
+@app.command()
+def ovis(
+    gt: Gt,
+    pred: Pred,
+    out: Json = None,
+    class_agnostic: ClassAgnostic = False,
+    official_quirks: Quirks = False,
+    per_category: PerCategory = False,
+    identities: Identities = None,
+    plots: Plots = None,
+    worst: Worst = 5,
+) -> None:
+    """OVIS: the YouTube-VIS figures, and AP and AR by occlusion."""
+    from fewmask.metrics.reports import report_tracks
+
+    _run(
+        report_tracks, out, plots, gt=gt, pred=pred, occlusion=True, class_agnostic=class_agnostic,
+        official_quirks=official_quirks, per_category=per_category, identities_from=identities, worst=worst,
+    )  # fmt: skip
+
+
+@app.command()
+def davis(
+    gt: Gt,
+    pred: Pred,
+    task: Annotated[DavisTask, typer.Option(help="Object ids are given, or assigned.")] = DavisTask.semi_supervised,
+    out: Json = None,
+    plots: Plots = None,
+    worst: Worst = 5,
+) -> None:
+    """DAVIS: J and F of folders VIDEO/FRAME.png, with recall and decay."""
+    from fewmask.metrics.reports import report_davis
+
+    _run(report_davis, out, plots, gt=gt, pred=pred, unsupervised=task is DavisTask.unsupervised, worst=worst)
+
+
+@app.command()
+def fsvos(
+    gt: Gt,
+    pred: Annotated[list[Path], typer.Option("--pred", help="Result file; give it once per run.")],
+    folds: Annotated[Folds, typer.Option(help="Four folds of YouTube-VIS 2019, or one of all classes.")] = Folds.one,
+    only_predicted: Annotated[
+        bool, typer.Option("--only-predicted", help="Leave out what the results have no entry for (support videos).")
+    ] = False,
+    every_frame: Annotated[
+        bool, typer.Option("--every-frame", help="Count frames without the class too (MiniVSPW).")
+    ] = False,
+    window: Window = 7,
+    out: Json = None,
+    per_category: PerCategory = False,
+    plots: Plots = None,
+    worst: Worst = 5,
+) -> None:
+    """Few-shot video segmentation: J, F and VC over frames, classes, folds and runs, from YouTube-VIS files."""
+    from fewmask.metrics.fsvos_tracks import youtube_fsvos_fold
+    from fewmask.metrics.reports import report_fsvos
+
+    fold_of = youtube_fsvos_fold if folds is Folds.youtube_fsvos else lambda _: 1
+    _run(
+        report_fsvos, out, plots, gt=gt, preds=pred, fold_of=fold_of,
+        only_predicted=only_predicted, every_frame=every_frame, window=window, per_category=per_category, worst=worst,
+    )  # fmt: skip
+
+
+@app.command()
+def coco(
+    gt: Gt,
+    pred: Pred,
+    with_classes: Annotated[
+        bool, typer.Option("--with-classes", help="Mean over classes instead of one class.")
+    ] = False,
+    out: Json = None,
+) -> None:
+    """COCO masks: class-agnostic AP, AP50, AP75, and AR with 1, 3 and 5 detections an image."""
+    from fewmask.metrics.reports import report_coco
+
+    _show(report_coco(gt, pred, class_agnostic=not with_classes), _free(out))
+
+
+@app.command()
+def vc(
+    gt: Gt,
+    pred: Pred,
+    window: Window = 7,
+    foreground: Annotated[
+        int | None, typer.Option(help="Label that VIPMT's and TTI's VC look at; by default all but 0.")
+    ] = None,
+    out: Json = None,
+    plots: Plots = None,
+    worst: Worst = 5,
+) -> None:
+    """Video consistency of folders VIDEO/FRAME.png under its three definitions: VIPMT's, TTI's and VSPW's."""
+    from fewmask.metrics.reports import report_vc
+
+    _run(report_vc, out, plots, gt=gt, pred=pred, window=window, foreground=foreground, worst=worst)
+
+
+def _run(report: Callable[..., Any], out: Path | None, plots: Path | None, **arguments: Any) -> None:
+    """Make the report with a progress bar, then show it."""
+    from fewmask.cli.console import Progress
+
+    _free(out)
+    _free(plots)
+    with Progress("evaluate") as progress:
+        made = report(plots=plots, progress=progress, **arguments)
+    _show(made, out)
+
+
+def _free(path: Path | None) -> Path | None:
+    """The path, unless something is there that must not be overwritten."""
+    from fewmask.errors import FewmaskError
+
+    if path is not None and (path.is_file() or (path.is_dir() and any(path.iterdir()))):
+        raise FewmaskError(f"{path}: is already there; give another name or remove it first")
+    return path
+
+
+def _show(made: Any, out: Path | None) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from fewmask.cli.console import say
+    from fewmask.media.atomic import write_json
+
+    console = Console()
+    for table in made.tables:
+        shown = Table(title=table.title, title_justify="left")
+        for index, column in enumerate(table.columns):
+            shown.add_column(column, justify="left" if index == 0 else "right")
+        for row in table.rows:
+            shown.add_row(*(Text(cell.encode("utf-8", "replace").decode()) for cell in row))
+        console.print(shown)
+    for path in made.drawn:
+        say(f"drawn: {path}")
+    if out is not None:
+        write_json(out, made.figures, indent=1)
+        say(f"figures: {out}")
