@@ -1,0 +1,5 @@
+"""`python -m fewmask` is the `fewmask` command."""
+
+from fewmask.cli.main import main
+
+main()

@@ -1,0 +1,155 @@
+"""A video into a run directory: files, resuming after a crash at any frame, broken sources."""
+
+import contextlib
+import json
+
+import numpy as np
+import pytest
+from moving_squares import SIZE, SquareSegmenter, picture, write_video
+from PIL import Image
+
+from fewmask.errors import ConfigError, VideoError
+from fewmask.media import rle
+from fewmask.media.frames import open_frames
+from fewmask.media.run_directory import RunDirectory
+from fewmask.minvis.run import Outputs, segment_to_directory
+from fewmask.minvis.stream import MinVIS, StreamSettings
+
+SETTINGS = StreamSettings(top_k=6, mode="exact", batch=4)
+
+
+class Killed(BaseException):
+    """Stands for the process dying: nothing catches it."""
+
+
+def start(out, source, *, resume=False):
+    return RunDirectory.create(
+        out, command=["test"], inputs={"source": str(source)}, settings={"batch": 4}, resume=resume
+    )
+
+
+def run(out, source, *, outputs=None, resume=False, die_at=None, skip_broken=False):
+    model = MinVIS(SquareSegmenter())
+
+    def progress(done, total):
+        if die_at is not None and done > die_at:
+            raise Killed
+
+    directory = start(out, source, resume=resume)
+    with contextlib.closing(directory.spool):  # the operating system does that for a process that died
+        summary = segment_to_directory(
+            model,
+            str(source),
+            directory,
+            SETTINGS,
+            outputs or Outputs(min_score=0.5),
+            progress=progress,
+            skip_broken=skip_broken,
+        )
+    return summary, model.segmenter.frames_seen
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    return write_video(tmp_path_factory.mktemp("clips") / "squares.mp4", 150)
+
+
+@pytest.fixture(scope="module")
+def whole(clip, tmp_path_factory):
+    out = tmp_path_factory.mktemp("whole") / "run"
+    return out, *run(out, clip)
+
+
+def test_writes_what_users_and_servers_read(whole):
+    out, summary, _ = whole
+    assert summary.frames == 150
+    assert summary.tracks == 3
+    tracks = json.loads((out / "tracks.json").read_text())
+    assert [sorted(track) for track in tracks] == [["category_id", "score", "segmentations", "video_id"]] * 6
+    assert all(len(track["segmentations"]) == 150 for track in tracks)
+    assert tracks[0]["segmentations"][0]["size"] == list(SIZE)
+    with open_frames(out / "overlay.mp4") as overlay:
+        assert overlay.length == 150
+        assert overlay.size == SIZE
+    masks = sorted((out / "masks").iterdir())
+    assert len(masks) == 150
+    pixels = np.asarray(Image.open(masks[0]))
+    first = rle.decode(tracks[0]["segmentations"][0])
+    assert len(np.unique(pixels[first])) == 1
+    assert pixels[first][0] > 0
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["status"] == "finished"
+    assert manifest["progress"] == {"frames": 150, "tracks": 3}
+
+
+@pytest.mark.parametrize("die_at", [1, 63, 64, 66, 129, 149])
+def test_a_killed_run_resumes_to_the_same_files(whole, clip, tmp_path, die_at):
+    expected, _, frames = whole
+    out = tmp_path / "run"
+    with pytest.raises(Killed):
+        run(out, clip, die_at=die_at)
+    assert not (out / "tracks.json").exists()
+    _, seen = run(out, clip, resume=True)
+    assert seen <= frames - 64 * (die_at // 64)
+    for name in ("tracks.json", "results.spool"):
+        assert (out / name).read_bytes() == (expected / name).read_bytes()
+    assert [p.name for p in sorted(out.iterdir())] == [p.name for p in sorted(expected.iterdir())]
+
+
+def test_a_finished_run_can_be_resumed_and_computes_nothing(whole, clip, tmp_path):
+    out = tmp_path / "run"
+    run(out, clip)
+    _, seen = run(out, clip, resume=True)
+    assert seen == 0
+
+
+def test_without_resume_a_used_folder_is_refused(whole, clip):
+    with pytest.raises(ConfigError, match="--resume"):
+        start(whole[0], clip)
+
+
+def test_a_truncated_video_keeps_what_came_before(clip, tmp_path):
+    data = clip.read_bytes()
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(data[: int(len(data) * 0.6)])
+    out = tmp_path / "run"
+    with pytest.raises(VideoError, match=r"frames before it are in"):
+        run(out, cut)
+    tracks = json.loads((out / "tracks.json").read_text())
+    usable = len(tracks[0]["segmentations"])
+    assert 20 < usable < 150
+    with open_frames(out / "overlay.mp4") as overlay:
+        assert overlay.length == usable
+    assert json.loads((out / "manifest.json").read_text())["status"] == "failed"
+
+
+def test_a_broken_picture_in_a_folder(tmp_path):
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for t in range(9):
+        Image.fromarray(picture(t)).save(folder / f"f{t}.png")
+    (folder / "f5.png").write_bytes(b"not a picture")
+    with pytest.raises(VideoError, match=r"f5\.png"):
+        run(tmp_path / "strict", folder)
+    assert len(json.loads((tmp_path / "strict" / "tracks.json").read_text())[0]["segmentations"]) == 5
+    summary, _ = run(tmp_path / "lenient", folder, skip_broken=True)
+    tracks = json.loads((tmp_path / "lenient" / "tracks.json").read_text())
+    assert summary.frames == 9
+    assert tracks[0]["segmentations"][5] is None
+    assert tracks[0]["segmentations"][6] is not None
+
+
+def test_exports_for_annotation_tools(clip, tmp_path):
+    out = tmp_path / "run"
+    summary, _ = run(
+        out, clip, outputs=Outputs(overlay=False, masks=False, exports=("cvat", "label-studio", "coco"), min_score=0.5)
+    )
+    names = {path.name for path in summary.files}
+    assert names == {"tracks.json", "cvat.xml", "label_studio.json", "coco.json"}
+    assert "<track" in (out / "cvat.xml").read_text()
+    assert len(json.loads((out / "coco.json").read_text())["images"]) == 150
+
+
+def test_an_unknown_export_is_refused_before_any_work(clip, tmp_path):
+    with pytest.raises(ConfigError, match="coco"):
+        run(tmp_path / "run", clip, outputs=Outputs(exports=("voc",)))
