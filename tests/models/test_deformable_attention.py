@@ -58,6 +58,23 @@ def test_gradients_equal_those_of_grid_sampling():
         torch.testing.assert_close(ours, theirs, atol=1e-9, rtol=0)
 
 
+def test_positions_kept_from_inference_serve_training():
+    shapes = ((2, 7),)  # of no other test: the first use decides what is kept
+    value, weights = torch.randn(1, 14, 1, 2), torch.ones(1, 14, 1, 1, 1)
+    offsets = torch.zeros(1, 14, 1, 1, 1, 2, requires_grad=True)
+    with torch.inference_mode():
+        deformable_sum(value, shapes, offsets, weights)
+    deformable_sum(value, shapes, offsets, weights).sum().backward()
+    assert offsets.grad is not None
+
+
+def test_offsets_that_are_no_numbers_do_not_crash():
+    value, offsets, weights = inputs()
+    offsets[0, 0, 0, 0, 0] = torch.tensor([float("nan"), float("inf")])
+    result = deformable_sum(value, SHAPES, offsets, weights)
+    torch.testing.assert_close(result[1:], by_grid_sampling(value, offsets, weights)[1:], atol=1e-5, rtol=0)
+
+
 def test_frames_of_a_batch_do_not_mix():
     value, offsets, weights = inputs()
     together = deformable_sum(value, SHAPES, offsets, weights)

@@ -1,7 +1,7 @@
 """The image segmenters MinVIS links over time: frames in, queries with classes, masks and embeddings out.
 
-`Mask2FormerSegmenter` is the paper's network (Section 3.1): transformers' modules, run by our leaner forward pass. Anything with the
-`QuerySegmenter` face fits the tracker: see `eomt.py` and `videomt.py` for two more.
+`Mask2FormerSegmenter` is the paper's network (Section 3.1): transformers' modules, run by our leaner forward pass.
+Anything with the `QuerySegmenter` face fits the tracker: see `eomt.py` and `videomt.py` for two more.
 """
 
 import logging

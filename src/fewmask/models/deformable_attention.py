@@ -41,6 +41,7 @@ class _Geometry:
 
 
 @lru_cache(maxsize=8)
+@torch.inference_mode(mode=False)  # what is kept must serve training too
 def _geometry(shapes: Shapes, device: torch.device, dtype: torch.dtype) -> _Geometry:
     size = torch.tensor(shapes, dtype=dtype, device=device)  # [L, 2], height and width
     centres = []
@@ -73,7 +74,7 @@ def deformable_sum(value: Tensor, shapes: Shapes, offsets: Tensor, weights: Tens
     Args:
         value: [B, N, M, c] per head, the tokens of all maps one after another; any floating type.
         shapes: (height, width) of the L maps; N is the sum of their areas.
-        offsets: [B, N, M, L, P, 2], (x, y) in pixels of the sampled map; float32 or float64, finite.
+        offsets: [B, N, M, L, P, 2], (x, y) in pixels of the sampled map; float32 or float64.
         weights: [B, N, M, L, P], of the type of ``offsets``.
 
     Returns:
@@ -81,8 +82,9 @@ def deformable_sum(value: Tensor, shapes: Shapes, offsets: Tensor, weights: Tens
     """
     batch, tokens, heads, width = value.shape
     grid = _geometry(shapes, value.device, offsets.dtype)
-    x = (offsets[..., 0] + grid.x).clamp(min=0).minimum(grid.max_x)  # [B, N, M, L, P]
-    y = (offsets[..., 1] + grid.y).clamp(min=0).minimum(grid.max_y)
+    zero = offsets.new_zeros(())
+    x = (offsets[..., 0] + grid.x).fmax(zero).fmin(grid.max_x)  # [B, N, M, L, P]; fmax takes NaN to 0
+    y = (offsets[..., 1] + grid.y).fmax(zero).fmin(grid.max_y)
     left, top = x.floor(), y.floor()
     across, down = x - left, y - top
     low = weights * down
