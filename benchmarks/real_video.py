@@ -1,0 +1,122 @@
+"""How well the bundled segmenter works on real videos and pictures it has not seen, and how fast.
+
+Needs the folder with data/davis_train and data/coco_mini (FEWMASK_DATA, default ../shared). DAVIS is for evaluation
+only. Prints, over the DAVIS sequences, the mean J of the best track and of the highest-scoring track against the merged
+foreground; class-agnostic mask AP, AP50 and AR10 on the coco_mini pictures whose id is divisible by 5; and frames per
+second beside the plain transformers loop (per frame, float32, every query's mask resized) with the same weights.
+
+    python benchmarks/real_video.py [--weights small] [--sequences N] [--skip davis|coco|speed ...]
+"""
+
+import argparse
+import os
+import statistics
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from fewmask.datasets.coco import read_coco
+from fewmask.media import rle
+from fewmask.media.frames import open_frames
+from fewmask.minvis.coco_figures import coco_figures
+from fewmask.minvis.frame_instances import resize_logits
+from fewmask.minvis.segmenter import prepare_pixels
+from fewmask.minvis.stream import MinVIS
+
+DATA = Path(os.environ.get("FEWMASK_DATA", Path(__file__).parents[2] / "shared")) / "data"
+
+
+def track_j(track, truth):
+    """Mean J over the frames with ground truth; both empty counts 1."""
+    values = []
+    for index, mask in truth.items():
+        found = track.masks[index]
+        if found is None:
+            values.append(float(rle.area(mask) == 0))
+        elif rle.area(mask) == 0:
+            values.append(0.0)
+        else:
+            values.append(rle.iou_matrix([found], [mask])[0, 0])
+    return float(np.mean(values))
+
+
+def davis(model, limit):
+    folders = sorted((DATA / "davis_train" / "JPEGImages").iterdir())[:limit]
+    best, top = [], []
+    for folder in folders:
+        video = model.segment(folder)
+        truth = {
+            index: rle.encode(np.asarray(Image.open(path)) > 0)
+            for index, name in enumerate(video.file_names)
+            if (path := DATA / "davis_train" / "Annotations" / folder.name / f"{Path(name).stem}.png").is_file()
+        }
+        scores = [track_j(track, truth) for track in video.tracks]
+        best.append(max(scores))
+        top.append(scores[0])
+        print(f"  {folder.name:<20} best track J {best[-1]:.3f}   highest-scoring track J {top[-1]:.3f}", flush=True)
+    print(f"DAVIS, {len(folders)} sequences: best track J {np.mean(best):.3f}, "
+          f"highest-scoring track J {np.mean(top):.3f}")  # fmt: skip
+
+
+def coco(model):
+    dataset = read_coco(DATA / "coco_mini" / "instances.json", DATA / "coco_mini" / "images")
+    held_out = [image for image in dataset.images if image.id % 5 == 0 and image.extra.get("all80")]
+    figures = coco_figures(model.segmenter, dataset, held_out)
+    print(f"coco_mini, {len(held_out)} held-out pictures: " + ", ".join(f"{k} {v:.3f}" for k, v in figures.items()))
+
+
+def speed(model, frames=48, rounds=3):
+    """Medians of alternating rounds over the same frames of a real clip."""
+    clip = sorted((DATA / "davis_train" / "JPEGImages").iterdir())[0]
+    with open_frames(clip) as source:
+        pictures = [frame.rgb for _, frame in zip(range(frames), source, strict=False)]
+    ours, plain = [], []
+    plain_segmenter = MinVIS.from_pretrained(ARGUMENTS.weights, precision="fp32").segmenter
+    for _ in range(rounds + 1):
+        started = time.perf_counter()
+        count = sum(1 for _ in model.stream([str(p) for p in sorted(clip.iterdir())[:frames]]))
+        ours.append(count / (time.perf_counter() - started))
+        started = time.perf_counter()
+        with torch.inference_mode():
+            for rgb in pictures:
+                plain_frame(plain_segmenter, rgb)
+        plain.append(len(pictures) / (time.perf_counter() - started))
+    ours, plain = ours[1:], plain[1:]  # the first round warms up
+    print(
+        f"speed, {frames} frames of {pictures[0].shape[1]}x{pictures[0].shape[0]}, {torch.get_num_threads()} threads: "
+        f"fewmask {statistics.median(ours):.1f} frames/s (decoding, linking and mask encoding included), "
+        f"plain transformers loop {statistics.median(plain):.1f} frames/s (no decoding), "
+        f"ratio {statistics.median(ours) / statistics.median(plain):.2f}"
+    )
+
+
+def plain_frame(segmenter, rgb):
+    """What a user writes with transformers: one frame, float32, all masks at full size."""
+    pixels, image_size = prepare_pixels(
+        rgb[None], segmenter.normalisation, short_side=segmenter.short_side, max_size=1333,
+        device=segmenter.device, dtype=torch.float32,
+    )  # fmt: skip
+    network = segmenter.model
+    out = network.model(pixel_values=pixels, output_hidden_states=True, return_dict=True)
+    classes = [network.class_predictor(s.transpose(0, 1)) for s in out.transformer_decoder_intermediate_states]
+    padded = (pixels.shape[-2], pixels.shape[-1])
+    masks = resize_logits(out.masks_queries_logits[-1][0], padded, image_size, rgb.shape[:2]) > 0
+    return classes[-1].softmax(-1), masks
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--weights", default="small")
+    parser.add_argument("--sequences", type=int, default=None)
+    parser.add_argument("--skip", nargs="*", default=[], choices=["davis", "coco", "speed"])
+    ARGUMENTS = parser.parse_args()
+    MODEL = MinVIS.from_pretrained(ARGUMENTS.weights)
+    if "coco" not in ARGUMENTS.skip:
+        coco(MODEL)
+    if "speed" not in ARGUMENTS.skip:
+        speed(MODEL)
+    if "davis" not in ARGUMENTS.skip:
+        davis(MODEL, ARGUMENTS.sequences)

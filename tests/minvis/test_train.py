@@ -1,0 +1,183 @@
+"""Training a tiny segmenter on pictures of squares: views, groups, learning, resuming, recipes."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from fewmask.datasets.coco import read_coco
+from fewmask.errors import ConfigError, DatasetError
+from fewmask.media import rle
+from fewmask.minvis.architecture import Architecture
+from fewmask.minvis.augment import Augmentation, LabelledFrame, paste, view
+from fewmask.minvis.pretrained import load_small
+from fewmask.minvis.train import MinvisRecipe, MinvisTask
+from fewmask.pipelines.train import read_minvis_recipe, train_minvis
+
+RECIPES = sorted((Path(__file__).parents[2] / "recipes" / "minvis").rglob("*.toml"))
+TINY = """
+hold_out = 4
+sizes = [[64, 64]]
+points = 256
+validation_short_side = 64
+backbone_rate = 1.0
+[network]
+backbone = "timm:mobilenetv3_small_050"
+queries = 6
+width = 32
+encoder_layers = 1
+decoder_layers = 2
+feedforward = 64
+[augmentation]
+scale = [0.9, 1.1]
+turn = 0.0
+[train]
+steps = 12
+batch_size = 4
+learning_rate = 1e-3
+ema = 0.9
+log_every = 4
+checkpoint_every = 5
+"""
+
+
+@pytest.fixture(scope="module")
+def squares(tmp_path_factory):
+    """Twelve pictures with one to three bright squares, as a COCO folder."""
+    folder = tmp_path_factory.mktemp("squares")
+    (folder / "images").mkdir()
+    random = np.random.default_rng(0)
+    images, annotations = [], []
+    for i in range(12):
+        rgb = random.integers(0, 60, (64, 64, 3)).astype(np.uint8)
+        for j in range(1 + i % 3):
+            mask = np.zeros((64, 64), dtype=bool)
+            top, left = 2 + 20 * j, int(random.integers(0, 40))
+            mask[top : top + 18, left : left + 18] = True
+            rgb[mask] = random.integers(180, 255, 3)
+            entry = {"id": len(annotations) + 1, "image_id": i, "category_id": 1 + j % 2, "iscrowd": 0}
+            annotations.append(entry | {"segmentation": rle.encode(mask), "area": 324, "bbox": [left, top, 18, 18]})
+        Image.fromarray(rgb).save(folder / "images" / f"{i}.png")
+        images.append({"id": i, "file_name": f"{i}.png", "height": 64, "width": 64})
+    categories = [{"id": 1, "name": "one"}, {"id": 2, "name": "two"}]
+    (folder / "instances.json").write_text(
+        json.dumps({"images": images, "annotations": annotations, "categories": categories})
+    )
+    (folder / "tiny.toml").write_text(TINY)
+    return folder
+
+
+def test_trains_saves_and_loads(squares, tmp_path):
+    lines = []
+    figures = train_minvis(squares / "tiny.toml", squares / "instances.json", tmp_path, report=lines.append)
+    assert set(figures) >= {"AP", "AP50", "AR10"}
+    assert lines[-1].losses["total"] < lines[0].losses["total"]
+    segmenter = load_small(tmp_path / "weights")
+    assert segmenter.categories == {0: "object"}
+    output = segmenter(np.zeros((2, 64, 64, 3), dtype=np.uint8))
+    assert output.class_queries_logits.shape == (2, 6, 2)
+    assert json.loads((tmp_path / "manifest.json").read_text())["status"] == "finished"
+
+
+def test_a_run_stopped_early_resumes_bit_equal(squares, tmp_path):
+    train_minvis(squares / "tiny.toml", squares / "instances.json", tmp_path / "whole")
+
+    def stop(line):
+        if line.step == 8:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_minvis(squares / "tiny.toml", squares / "instances.json", tmp_path / "cut", report=stop)
+    train_minvis(squares / "tiny.toml", squares / "instances.json", tmp_path / "cut", resume=True)
+    whole, cut = (tmp_path / name / "weights" / "model.safetensors" for name in ("whole", "cut"))
+    assert whole.read_bytes() == cut.read_bytes()
+
+
+def test_every_parameter_is_in_one_group_and_the_backbone_is_slower(squares):
+    recipe = MinvisRecipe.model_validate(
+        {"network": Architecture(backbone="timm:mobilenetv3_small_050", queries=4, width=32, encoder_layers=1,
+                                 decoder_layers=1, feedforward=32), "train": {"steps": 1, "batch_size": 1}}
+    )  # fmt: skip
+    task = MinvisTask(recipe, read_coco(squares / "instances.json"))
+    groups = task.parameter_groups(1e-3, 0.05)
+    ids = [id(p) for group in groups for p in group["params"]]
+    assert sorted(ids) == sorted(id(p) for p in task.network.parameters())
+    backbone = {id(p) for p in task.network.model.pixel_level_module.encoder.parameters()}
+    for group in groups:
+        inside = {id(p) in backbone for p in group["params"]}
+        assert len(inside) == 1
+        assert group["lr"] == pytest.approx(1e-4 if inside.pop() else 1e-3)
+    norms = [p for m in task.network.modules() if isinstance(m, torch.nn.LayerNorm) for p in m.parameters()]
+    free = {id(p) for group in groups if group["weight_decay"] == 0 for p in group["params"]}
+    assert norms
+    assert {id(p) for p in norms} <= free
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0.5, 2.0), st.booleans())
+@settings(max_examples=40, deadline=None)
+def test_masks_stay_on_their_pixels(seed, scale, pasted):
+    """Colours mark instances, so every kept mask must lie on its own colour wherever no blending happened."""
+    random = np.random.default_rng(seed)
+    augmentation = Augmentation(scale=(scale, scale * 1.01), turn=15.0, paste=1.0)
+
+    def scene(colours):
+        rgb = np.zeros((50, 70, 3), dtype=np.uint8)
+        masks = np.zeros((2, 50, 70), dtype=bool)
+        masks[0, 5:25, 5:30] = True
+        masks[1, 20:45, 40:65] = True
+        for mask, colour in zip(masks, colours, strict=True):
+            rgb[mask] = colour
+        return LabelledFrame(rgb, masks, np.array(colours, dtype=np.int64))
+
+    found = view(scene([200, 100]), (48, 64), augmentation, random)
+    if pasted:
+        found = paste(found, view(scene([250, 150]), (48, 64), augmentation, random), augmentation, random)
+        assert (found.masks.sum(axis=0) <= 1).all()
+    assert found.masks.shape == (len(found.labels), 48, 64)
+    for mask, label in zip(found.masks, found.labels, strict=True):
+        inner = mask.copy()
+        for shift in ((0, 1), (0, -1), (1, 1), (1, -1)):
+            for _ in range(1, 4):
+                inner &= np.roll(inner, shift[1], axis=shift[0])
+        assert (np.abs(found.rgb[inner].astype(int) - label) <= 2).all()
+
+
+def test_samples_depend_on_their_number_alone(squares):
+    recipe = MinvisRecipe.model_validate(
+        {
+            "network": Architecture(backbone="timm:mobilenetv3_small_050", queries=4, width=32, decoder_layers=1),
+            "train": {"steps": 4, "batch_size": 2},
+            "sizes": [(32, 64), (64, 32)],
+        }
+    )
+    one, two = (MinvisTask(recipe, read_coco(squares / "instances.json")) for _ in range(2))
+    two.sample(0)
+    a, b = one.sample(5), two.sample(5)
+    np.testing.assert_array_equal(a.frame.rgb, b.frame.rgb)
+    assert a.point_seed == b.point_seed
+    assert [one.sample(i).frame.rgb.shape[:2] for i in range(4)] == [(32, 64)] * 2 + [(64, 32)] * 2
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_is_valid(path):
+    assert read_minvis_recipe(path).train.steps > 0
+
+
+def test_mistakes_in_recipes_and_data_are_named(squares, tmp_path):
+    wrong = tmp_path / "wrong.toml"
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_minvis_recipe(wrong)
+    wrong.write_text("[train]\nsteps = 'many'\nbatch_size = 1")
+    with pytest.raises(ConfigError, match=r"train\.steps"):
+        read_minvis_recipe(wrong)
+    wrong.write_text("[train")
+    with pytest.raises(ConfigError, match="TOML"):
+        read_minvis_recipe(wrong)
+    recipe = read_minvis_recipe(squares / "tiny.toml").model_copy(update={"require": "all80"})
+    with pytest.raises(DatasetError, match="no picture left"):
+        MinvisTask(recipe, read_coco(squares / "instances.json"))
