@@ -15,6 +15,10 @@ VERBS = {
     "demo": ("demo", "demo"),
     "segment": ("segment", "segment"),
     "train": ("train", "app"),
+    "eval": ("eval", "app"),
+    "synth": ("synth", "synth"),
+    "convert": ("convert", "convert"),
+    "convert-data": ("convert_data", "convert_data"),
     "doctor": ("doctor", "doctor"),
 }
 
