@@ -23,7 +23,8 @@ from fewmask.media import rle
 from fewmask.media.frames import open_frames
 from fewmask.minvis.coco_figures import coco_figures
 from fewmask.minvis.frame_instances import resize_logits
-from fewmask.minvis.segmenter import prepare_pixels
+from fewmask.minvis.pretrained import folder_of, load_small_network
+from fewmask.minvis.segmenter import PixelNormalisation, prepare_pixels
 from fewmask.minvis.stream import MinVIS
 
 DATA = Path(os.environ.get("FEWMASK_DATA", Path(__file__).parents[2] / "shared")) / "data"
@@ -74,7 +75,7 @@ def speed(model, frames=48, rounds=3):
     with open_frames(clip) as source:
         pictures = [frame.rgb for _, frame in zip(range(frames), source, strict=False)]
     ours, plain = [], []
-    plain_segmenter = MinVIS.from_pretrained(ARGUMENTS.weights, precision="fp32").segmenter
+    network, short_side = load_small_network(folder_of(ARGUMENTS.weights))
     for _ in range(rounds + 1):
         started = time.perf_counter()
         count = sum(1 for _ in model.stream([str(p) for p in sorted(clip.iterdir())[:frames]]))
@@ -82,7 +83,7 @@ def speed(model, frames=48, rounds=3):
         started = time.perf_counter()
         with torch.inference_mode():
             for rgb in pictures:
-                plain_frame(plain_segmenter, rgb)
+                plain_frame(network, short_side, rgb)
         plain.append(len(pictures) / (time.perf_counter() - started))
     ours, plain = ours[1:], plain[1:]  # the first round warms up
     print(
@@ -93,13 +94,12 @@ def speed(model, frames=48, rounds=3):
     )
 
 
-def plain_frame(segmenter, rgb):
+def plain_frame(network, short_side, rgb):
     """What a user writes with transformers: one frame, float32, all masks at full size."""
     pixels, image_size = prepare_pixels(
-        rgb[None], segmenter.normalisation, short_side=segmenter.short_side, max_size=1333,
-        device=segmenter.device, dtype=torch.float32,
+        rgb[None], PixelNormalisation(), short_side=short_side, max_size=1333, device=torch.device("cpu"),
+        dtype=torch.float32,
     )  # fmt: skip
-    network = segmenter.model
     out = network.model(pixel_values=pixels, output_hidden_states=True, return_dict=True)
     classes = [network.class_predictor(s.transpose(0, 1)) for s in out.transformer_decoder_intermediate_states]
     padded = (pixels.shape[-2], pixels.shape[-1])

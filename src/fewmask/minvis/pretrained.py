@@ -30,7 +30,7 @@ def load(
     Raises:
         CheckpointError: nothing there, damaged, or weights of another architecture.
     """
-    folder = _bundled_folder() if str(name_or_folder) == BUNDLED else Path(name_or_folder)
+    folder = folder_of(name_or_folder)
     if (folder / "architecture.json").is_file():
         return load_small(folder, device=device, autocast_dtype=autocast_dtype)
     if folder.is_file():
@@ -65,6 +65,16 @@ def load_small(
     Raises:
         CheckpointError: missing, damaged, or the weights do not fit the description.
     """
+    network, short_side = load_small_network(folder)
+    return Mask2FormerSegmenter(network, short_side=short_side, autocast_dtype=autocast_dtype).to(device)
+
+
+def load_small_network(folder: Path) -> tuple[Any, int]:
+    """The bare transformers network that `save_small` wrote, and the short side it was trained for.
+
+    Raises:
+        CheckpointError: missing, damaged, or the weights do not fit the description.
+    """
     try:
         description: dict[str, Any] = json.loads((folder / "architecture.json").read_text())
         network = build(Architecture(**description["network"]))
@@ -76,7 +86,7 @@ def load_small(
         raise CheckpointError(f"{folder / 'architecture.json'}: not a description of a network ({error})") from error
     load_weights(network, folder / "model.safetensors")
     network.config.id2label = dict(enumerate(categories))
-    return Mask2FormerSegmenter(network, short_side=short_side, autocast_dtype=autocast_dtype).to(device)
+    return network.eval(), short_side
 
 
 def load_weights(network: nn.Module, path: Path) -> None:
@@ -106,5 +116,8 @@ def load_weights(network: nn.Module, path: Path) -> None:
     network.load_state_dict(state)
 
 
-def _bundled_folder() -> Path:
-    return Path(str(resources.files("fewmask.minvis") / "weights" / BUNDLED))
+def folder_of(name_or_folder: str | Path) -> Path:
+    """Where the bundled weights lie, or the folder itself."""
+    if str(name_or_folder) == BUNDLED:
+        return Path(str(resources.files("fewmask.minvis") / "weights" / BUNDLED))
+    return Path(name_or_folder)

@@ -8,19 +8,23 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation
+from transformers import Mask2FormerForUniversalSegmentation, PreTrainedConfig
 
 from fewmask.errors import CheckpointError, ConfigError, VideoError
 from fewmask.media.atomic import write_json
 from fewmask.models.deformable_attention import use_fast_deformable_attention
 from fewmask.models.masked_attention import ExactPositions, last_layer_queries, mask_logits
+
+if TYPE_CHECKING:
+    from fewmask.minvis.eomt import EomtSegmenter
+    from fewmask.minvis.videomt import VideomtSegmenter
 
 Frames: TypeAlias = npt.NDArray[np.uint8] | Tensor
 
@@ -80,6 +84,9 @@ class QuerySegmenter(Protocol):
         self, frames: Frames, *, short_side: int | None = None, max_size: int = DEFAULT_MAX_SIZE
     ) -> SegmenterOutput:
         """Queries of ``frames`` uint8 [T, H, W, 3], RGB."""
+
+    def reset(self) -> None:
+        """Forget the video so far, before the first frame of another; image segmenters have nothing to forget."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,12 +177,15 @@ class Mask2FormerSegmenter(nn.Module):
         with torch.autocast(self.device.type, self.autocast_dtype, enabled=self.autocast_dtype is not None):
             classes, masks, embeddings = self._queries(pixels)
         return SegmenterOutput(
-            class_queries_logits=_at_least_float32(classes),
-            masks_queries_logits=_at_least_float32(masks),
-            query_embeddings=_at_least_float32(embeddings),
+            class_queries_logits=at_least_float32(classes),
+            masks_queries_logits=at_least_float32(masks),
+            query_embeddings=at_least_float32(embeddings),
             padded_size=(pixels.shape[-2], pixels.shape[-1]),
             image_size=image_size,
         )
+
+    def reset(self) -> None:
+        """Nothing: frames do not see one another."""
 
     def _queries(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Last-layer class logits [T, Q, K + 1], mask logits [T, Q, h, w], embeddings [T, Q, C]."""
@@ -219,50 +229,55 @@ def prepare_pixels(
     Raises:
         VideoError: frames are not uint8 [T, H, W, 3].
     """
-    tensor = torch.as_tensor(frames)
-    if tensor.dtype != torch.uint8 or tensor.ndim != 4 or tensor.shape[-1] != 3 or 0 in tensor.shape:
-        raise VideoError(f"frames must be uint8 [T, H, W, 3] in RGB, got {tensor.dtype} {list(tensor.shape)}")
-    images = tensor.to(device).permute(0, 3, 1, 2)  # [T, 3, H, W]
+    images = as_images(frames, device)
     size = resized_size(images.shape[-2], images.shape[-1], short_side, max_size)
-    if size != tuple(images.shape[-2:]):
-        images = _resize(images, size)
-    # Official weights come with float32 statistics; a float64 run that rounds them differently can flip a gate.
-    mean = torch.tensor(normalisation.mean, dtype=torch.float32).to(device, dtype).view(3, 1, 1)
-    std = torch.tensor(normalisation.std, dtype=torch.float32).to(device, dtype).view(3, 1, 1)
-    pixels = (images.to(dtype) - mean) / std
+    pixels = normalise(resize(images, size), normalisation, dtype)
     pad_bottom, pad_right = -size[0] % SIZE_DIVISOR, -size[1] % SIZE_DIVISOR
     return functional.pad(pixels, (0, pad_right, 0, pad_bottom)), size
 
 
-def _resize(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bilinear with antialiasing, in 8 bits as image libraries do."""
+def as_images(frames: Frames, device: torch.device) -> Tensor:
+    """Frames uint8 [T, H, W, 3] as uint8 [T, 3, H, W].
+
+    Raises:
+        VideoError: frames are something else.
+    """
+    tensor = torch.as_tensor(frames)
+    if tensor.dtype != torch.uint8 or tensor.ndim != 4 or tensor.shape[-1] != 3 or 0 in tensor.shape:
+        raise VideoError(f"frames must be uint8 [T, H, W, 3] in RGB, got {tensor.dtype} {list(tensor.shape)}")
+    return tensor.to(device).permute(0, 3, 1, 2)
+
+
+def normalise(images: Tensor, normalisation: PixelNormalisation, dtype: torch.dtype) -> Tensor:
+    """Pixels 0..255 [T, 3, H, W] to zero mean and unit variance, as ``dtype``."""
+    # Official weights come with float32 statistics; a float64 run that rounds them differently can flip a gate.
+    mean = torch.tensor(normalisation.mean, dtype=torch.float32).to(images.device, dtype).view(3, 1, 1)
+    std = torch.tensor(normalisation.std, dtype=torch.float32).to(images.device, dtype).view(3, 1, 1)
+    return (images.to(dtype) - mean) / std
+
+
+def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Images uint8 [T, 3, H, W] at (H, W) ``size``: bilinear with antialiasing, in 8 bits as image libraries do."""
+    if size == tuple(images.shape[-2:]):
+        return images
     if images.device.type == "cpu":
         return functional.interpolate(images, size, mode="bilinear", antialias=True)
     smooth = functional.interpolate(images.float(), size, mode="bilinear", antialias=True)
     return smooth.round().clamp(0, 255).to(torch.uint8)
 
 
-def _at_least_float32(tensor: Tensor) -> Tensor:
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """The tensor in float32, or in float64 if it is that."""
     return tensor if tensor.dtype == torch.float64 else tensor.float()
 
 
-# What transformers calls the image processor of each architecture.
-_PROCESSORS: dict[str, str] = {"mask2former": "Mask2FormerImageProcessor", "eomt": "EomtImageProcessor"}
-
-
-def write_preprocessor(
-    folder: Path,
-    normalisation: PixelNormalisation,
-    short_side: int | None,
-    *,
-    architecture: Literal["mask2former", "eomt"] = "mask2former",
-) -> None:
-    """Write preprocessor_config.json: what transformers' image processor does to a frame before the network."""
+def write_preprocessor(folder: Path, normalisation: PixelNormalisation, short_side: int | None) -> None:
+    """Write preprocessor_config.json: what transformers' image processor does to a frame before a Mask2Former."""
     side = short_side or DEFAULT_SHORT_SIDE
     write_json(
         folder / "preprocessor_config.json",
         {
-            "image_processor_type": _PROCESSORS[architecture],
+            "image_processor_type": "Mask2FormerImageProcessor",
             "do_resize": short_side is not None,
             "size": {"shortest_edge": side, "longest_edge": DEFAULT_MAX_SIZE},
             "size_divisor": SIZE_DIVISOR,
@@ -285,28 +300,47 @@ def load_segmenter(
     device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.float32,
     autocast_dtype: torch.dtype | None = None,
-) -> Mask2FormerSegmenter:
-    """A segmenter from a folder as `Mask2FormerSegmenter.save` or transformers writes it, or from a hub name.
+) -> QuerySegmenter:
+    """A segmenter from a folder as `save` or transformers writes it, or from a hub name.
 
     Raises:
-        CheckpointError: there is no such folder or model, or it is not a Mask2Former.
+        CheckpointError: there is no such folder or model, or it is no Mask2Former, EoMT or VidEoMT.
     """
     name = str(name_or_folder)
     try:
-        config, _ = Mask2FormerConfig.get_config_dict(name)
+        config, _ = PreTrainedConfig.get_config_dict(name)
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{name}: no config.json of a model here or on the hub ({_first_line(error)})") from error
-    if config.get("model_type") != "mask2former":
-        raise CheckpointError(f"{name}: a {config.get('model_type')!r} model, expected 'mask2former'")
+    segmenter: Mask2FormerSegmenter | EomtSegmenter | VideomtSegmenter
+    if config.get("model_type") == "mask2former":
+        model = read_weights(Mask2FormerForUniversalSegmentation, name, dtype)
+        normalisation, short_side = read_preprocessor(name)
+        segmenter = Mask2FormerSegmenter(
+            model, normalisation=normalisation, short_side=short_side, autocast_dtype=autocast_dtype
+        )
+    elif config.get("model_type") == "eomt":
+        from fewmask.minvis.eomt import read_eomt
+
+        segmenter = read_eomt(name, dtype=dtype, autocast_dtype=autocast_dtype)
+    elif config.get("model_type") == "videomt":
+        from fewmask.minvis.videomt import read_videomt
+
+        segmenter = read_videomt(name, dtype=dtype, autocast_dtype=autocast_dtype)
+    else:
+        raise CheckpointError(f"{name}: a {config.get('model_type')!r} model, expected mask2former, eomt or videomt")
+    return segmenter.to(device)
+
+
+def read_weights(kind: Any, name: str, dtype: torch.dtype) -> Any:
+    """The transformers model of class ``kind`` from a folder or hub name; safetensors only.
+
+    Raises:
+        CheckpointError: the weights are missing or do not fit.
+    """
     try:
-        model = Mask2FormerForUniversalSegmentation.from_pretrained(name, dtype=dtype, use_safetensors=True)
+        return kind.from_pretrained(name, dtype=dtype, use_safetensors=True)
     except (OSError, RuntimeError, ValueError) as error:
         raise CheckpointError(f"{name}: weights cannot be loaded ({_first_line(error)})") from error
-    normalisation, short_side = read_preprocessor(name)
-    segmenter = Mask2FormerSegmenter(
-        model, normalisation=normalisation, short_side=short_side, autocast_dtype=autocast_dtype
-    )
-    return segmenter.to(device)
 
 
 def read_preprocessor(name_or_folder: str) -> tuple[PixelNormalisation, int | None]:

@@ -3,6 +3,7 @@
 Frames are independent, so still pictures and single frames of a video are the same thing here.
 """
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -171,7 +172,8 @@ class MinvisTask:
                    short_side=self.recipe.validation_short_side)  # fmt: skip
 
     def _segmenter(self) -> Mask2FormerSegmenter:
-        model: Any = self.network
+        # A copy: the segmenter swaps modules for ones that are faster forward and slower backward.
+        model: Any = copy.deepcopy(self.network)
         return Mask2FormerSegmenter(model, short_side=self.recipe.validation_short_side, autocast_dtype=torch.bfloat16)
 
     def _load(self, image: CocoImage) -> LabelledFrame:
