@@ -1,0 +1,71 @@
+"""`fewmask index`: embed a pool of unlabelled videos, or bring it up to date."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from fewmask.selfshot.pool import Progress
+
+
+def index(
+    videos: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="VIDEO...", help="Videos, folders of videos, or folders of frames.", show_default=False),
+    ] = None,
+    *,
+    out: Annotated[Path, typer.Option("--out", help="The index: made, or brought up to date.", metavar="INDEX")],
+    encoder: Annotated[
+        str, typer.Option(help="'fixed' for ImageNet features, or the folder of a trained clip encoder.")
+    ] = "fixed",
+    weights: Annotated[
+        Path | None, typer.Option(help="Other weights for the fixed features (safetensors).", metavar="FILE")
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=0.2, help="Longest clip, in seconds.")] = 5.0,
+    remove: Annotated[bool, typer.Option("--remove", help="Take the given videos out instead.")] = False,
+    prune: Annotated[bool, typer.Option("--prune", help="Take out videos that are no longer on disk.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Embed unlabelled videos so that supports can be found among them.
+
+    Run it again with more videos, or after a crash: only what is new or has changed is embedded. Videos that cannot
+    be read are listed and skipped.
+    """
+    from fewmask.errors import ConfigError
+    from fewmask.selfshot.embedders import load_embedder
+    from fewmask.selfshot.pool import Pool, find_videos
+
+    if not videos and not prune:
+        raise ConfigError("no video is given; name some, or use --prune")
+    pool = Pool.open(out)
+    removed = pool.remove(pool.missing()) if prune else 0
+    if remove:
+        removed += pool.remove(videos or [])
+    elif videos:
+        pool.add(
+            find_videos(videos),
+            load_embedder(encoder, weights=weights, device=device),
+            seconds=seconds,
+            report=_progress,
+        )
+    problems = {name: record.problem for name, record in pool.videos.items() if record.problem}
+    copies = sum(record.copies for record in pool.videos.values())
+    if as_json:
+        facts = {"index": str(out), "videos": len(pool.videos), "clips": len(pool.index), "copies": copies}
+        typer.echo(json.dumps({**facts, "removed": removed, "problems": problems}))
+        return
+    for problem in problems.values():
+        typer.echo(f"skipped: {problem}", err=True)
+    typer.echo(
+        f"{out}: {len(pool.index)} clips of {len(pool.videos)} videos; {copies} near-copies left out, "
+        f"{len(problems)} videos with problems, {removed} removed"
+    )
+
+
+def _progress(progress: "Progress") -> None:
+    """A line per video on standard error."""
+    record = progress.record
+    typer.echo(f"{progress.done}/{progress.total} {Path(progress.video).name}: {len(record.looks)} clips", err=True)

@@ -1,0 +1,33 @@
+"""Which embedder a name stands for: the fixed features that come with the package, or a trained encoder's folder."""
+
+from pathlib import Path
+
+import torch
+
+from fewmask.errors import ConfigError
+from fewmask.selfshot.fixed_features import ClipEmbedder, FixedFeatures
+
+FIXED = "fixed"
+
+
+def load_embedder(name: str | Path = FIXED, *, weights: Path | None = None, device: str = "auto") -> ClipEmbedder:
+    """The embedder called ``name``.
+
+    Args:
+        name: "fixed" for ImageNet features, or the folder of an encoder trained with `fewmask train clip-encoder`.
+        weights: another file for the fixed features, safetensors with torchvision's key names.
+        device: "auto" takes a CUDA device if there is one.
+
+    Raises:
+        ConfigError: no such embedder, or weights given for a trained encoder.
+        CheckpointError: weights that are missing, damaged or of another network.
+    """
+    place = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    if str(name) == FIXED:
+        return FixedFeatures.load(weights, device=place)
+    folder = Path(name)
+    if weights is not None or not folder.is_dir():
+        raise ConfigError(f"{name}: not the folder of a trained encoder; give one, or 'fixed' for ImageNet features")
+    from fewmask.selfshot.encoder import ClipEncoder
+
+    return ClipEncoder.from_pretrained(folder, device=place)

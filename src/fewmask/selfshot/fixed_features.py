@@ -1,0 +1,105 @@
+"""Fixed ImageNet features as a clip embedding: the baseline that learned encoders have to beat (Table 1, row c).
+
+The paper uses Inception; here it is MobileNetV2, which is small enough to come with the package.
+"""
+
+from importlib import resources
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from fewmask.errors import CheckpointError
+
+PIXEL_MEAN = (0.485, 0.456, 0.406)
+PIXEL_STD = (0.229, 0.224, 0.225)
+BUNDLED = "mobilenet_v2_imagenet.safetensors"
+
+
+class ClipEmbedder(Protocol):
+    """What turns clips into vectors.
+
+    Attributes:
+        name: tells embeddings apart; vectors of embedders with other names cannot be compared.
+        dimension: size of a vector.
+    """
+
+    name: str
+    dimension: int
+
+    def embed(self, clips: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Clips uint8 [B, T, S, S, 3] as unit vectors [B, dimension]."""
+        ...
+
+
+class FixedFeatures:
+    """MobileNetV2's pooled features, averaged over the frames of a clip; never trained on video."""
+
+    name = "mobilenet-v2-imagenet"
+    dimension = 1280
+
+    def __init__(self, network: nn.Module, device: torch.device) -> None:
+        """Use ``load``."""
+        self._network = network.to(device).eval()
+        self._device = device
+
+    @classmethod
+    def load(cls, weights: Path | None = None, *, device: str | torch.device = "cpu") -> Self:
+        """The embedder with the weights in ``weights`` (torchvision's key names, safetensors).
+
+        By default the file that comes with the package; where a build left it out, torchvision fetches its own.
+
+        Raises:
+            CheckpointError: the file is missing, damaged, or of another network.
+        """
+        from torchvision.models import MobileNet_V2_Weights, mobilenet_v2
+
+        bundled = Path(str(resources.files("fewmask.selfshot"))) / "weights" / BUNDLED
+        if weights is None and not bundled.exists():
+            try:
+                network = mobilenet_v2(weights=MobileNet_V2_Weights.IMAGENET1K_V1)
+            except OSError as error:
+                raise CheckpointError(
+                    f"{bundled}: missing, and nothing to be fetched ({error}); give weights"
+                ) from error
+        else:
+            network = mobilenet_v2()
+            _fill(network, weights or bundled)
+        return cls(network.features, torch.device(device))
+
+    @torch.inference_mode()
+    def embed(self, clips: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Clips uint8 [B, T, S, S, 3] as unit vectors [B, 1280]."""
+        pictures = normalised(torch.from_numpy(clips).to(self._device)).flatten(0, 1)
+        features = self._network(pictures).mean((2, 3)).unflatten(0, clips.shape[:2]).mean(1)
+        return np.asarray(nn.functional.normalize(features, dim=-1).float().cpu().numpy())
+
+
+def normalised(pictures: Tensor) -> Tensor:
+    """uint8 [..., H, W, 3] to float32 [..., 3, H, W] with ImageNet's mean 0 and deviation 1."""
+    mean = torch.tensor(PIXEL_MEAN, device=pictures.device)
+    std = torch.tensor(PIXEL_STD, device=pictures.device)
+    return ((pictures.float() / 255 - mean) / std).movedim(-1, -3).contiguous()
+
+
+def _fill(network: nn.Module, path: Path) -> None:
+    try:
+        state: dict[str, Any] = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({error})") from error
+    body = {name: value.float() for name, value in state.items() if name.startswith("features.")}
+    wanted = {name for name in network.state_dict() if name.startswith("features.")}
+    missing = sorted(name for name in wanted - body.keys() if not name.endswith("num_batches_tracked"))
+    try:
+        network.load_state_dict(body, strict=False)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"{path}: not the weights of MobileNetV2 ({str(error).splitlines()[1].strip()})"
+        ) from error
+    if missing:
+        raise CheckpointError(f"{path}: not the weights of MobileNetV2 ({missing[0]} is missing)")
