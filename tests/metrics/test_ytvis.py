@@ -26,12 +26,9 @@ from fewmask.errors import DatasetError
 from fewmask.media import rle
 from fewmask.metrics.ovis import evaluate_ovis
 from fewmask.metrics.precision_recall import IOU_THRESHOLDS
-from fewmask.metrics.track_iou import track_iou, track_ious
 from fewmask.metrics.track_matching import greedy_match
+from fewmask.metrics.track_overlap import track_iou, track_ious
 from fewmask.metrics.ytvis import YtvisScores, evaluate_ytvis
-
-# pycocotools 2.0.11 converts its masks in a way that NumPy 2 warns of.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 FIXTURES = Path(__file__).parent / "fixtures" / "ytvis_eval"
 EXPECTED: dict[str, Any] = json.loads((FIXTURES / "expected.json").read_text())
