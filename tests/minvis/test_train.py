@@ -11,12 +11,15 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fewmask.datasets.coco import read_coco
+from fewmask.datasets.ytvis import read_ytvis, write_ytvis
+from fewmask.datasets.ytvis_types import YtvisCategory, YtvisDataset, YtvisVideo, annotation_from_masks
 from fewmask.errors import ConfigError, DatasetError
 from fewmask.media import rle
 from fewmask.minvis.architecture import Architecture
 from fewmask.minvis.augment import Augmentation, LabelledFrame, paste, view
 from fewmask.minvis.pretrained import load_small
 from fewmask.minvis.train import MinvisRecipe, MinvisTask
+from fewmask.minvis.training_data import coco_data, ytvis_data
 from fewmask.pipelines.train import read_minvis_recipe, train_minvis
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes" / "minvis").rglob("*.toml"))
@@ -103,7 +106,7 @@ def test_every_parameter_is_in_one_group_and_the_backbone_is_slower(squares):
         {"network": Architecture(backbone="timm:mobilenetv3_small_050", queries=4, width=32, encoder_layers=1,
                                  decoder_layers=1, feedforward=32), "train": {"steps": 1, "batch_size": 1}}
     )  # fmt: skip
-    task = MinvisTask(recipe, read_coco(squares / "instances.json"))
+    task = MinvisTask(recipe, coco_data(read_coco(squares / "instances.json"), class_agnostic=True))
     groups = task.parameter_groups(1e-3, 0.05)
     ids = [id(p) for group in groups for p in group["params"]]
     assert sorted(ids) == sorted(id(p) for p in task.network.parameters())
@@ -155,7 +158,9 @@ def test_samples_depend_on_their_number_alone(squares):
             "sizes": [(32, 64), (64, 32)],
         }
     )
-    one, two = (MinvisTask(recipe, read_coco(squares / "instances.json")) for _ in range(2))
+    one, two = (
+        MinvisTask(recipe, coco_data(read_coco(squares / "instances.json"), class_agnostic=True)) for _ in range(2)
+    )
     two.sample(0)
     a, b = one.sample(5), two.sample(5)
     np.testing.assert_array_equal(a.frame.rgb, b.frame.rgb)
@@ -178,6 +183,58 @@ def test_mistakes_in_recipes_and_data_are_named(squares, tmp_path):
     wrong.write_text("[train")
     with pytest.raises(ConfigError, match="TOML"):
         read_minvis_recipe(wrong)
-    recipe = read_minvis_recipe(squares / "tiny.toml").model_copy(update={"require": "all80"})
     with pytest.raises(DatasetError, match="no picture left"):
-        MinvisTask(recipe, read_coco(squares / "instances.json"))
+        coco_data(read_coco(squares / "instances.json"), class_agnostic=True, require="all80")
+    with pytest.raises(ConfigError, match="share of frames"):
+        train_minvis(squares / "tiny.toml", squares / "instances.json", tmp_path / "out", frames=0.1)
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory):
+    """Four videos of 20 frames with two squares of two classes, one of them absent in every other frame."""
+    folder = tmp_path_factory.mktemp("videos")
+    entries, annotations = [], []
+    for v in range(1, 5):
+        names = [f"{v}/{t:05d}.png" for t in range(20)]
+        tracks = [[], []]
+        for t, name in enumerate(names):
+            rgb = np.full((48, 64, 3), 20, dtype=np.uint8)
+            for j in range(2):
+                mask = np.zeros((48, 64), dtype=bool)
+                mask[5 + 20 * j : 20 + 20 * j, t : t + 15] = True
+                absent = j == 1 and t % 2
+                tracks[j].append(None if absent else rle.encode(mask))
+                rgb[mask & (not absent)] = 200
+            path = folder / "JPEGImages" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(rgb).save(path)
+        entries.append(YtvisVideo(v, 64, 48, 20, tuple(names)))
+        annotations += [
+            annotation_from_masks(id=2 * v + j, video_id=v, category_id=3 + j, segmentations=tracks[j])
+            for j in range(2)
+        ]
+    dataset = YtvisDataset(tuple(entries), (YtvisCategory(3, "a"), YtvisCategory(4, "b")), tuple(annotations))
+    write_ytvis(folder / "instances.json", dataset)
+    return folder
+
+
+def test_sparse_frames_of_videos_with_their_visible_instances(videos):
+    dataset = read_ytvis(videos / "instances.json")
+    data = ytvis_data(dataset, videos / "JPEGImages", class_agnostic=False, ratio=0.1, hold_out=4)
+    assert data.categories == ("a", "b")
+    assert [[frame.path.name for frame in video] for video in data.videos] == [["00000.png", "00010.png"]] * 3
+    one = ytvis_data(dataset, videos / "JPEGImages", class_agnostic=True, ratio=0.01)
+    assert [[frame.path.name for frame in video] for video in one.videos] == [["00010.png"]] * 4
+    every = ytvis_data(dataset, videos / "JPEGImages", class_agnostic=False)
+    assert [frame.labels for frame in every.videos[0][:2]] == [(0, 1), (0,)]
+    assert one.videos[0][0].load().masks.shape == (2, 48, 64)
+
+
+def test_trains_on_videos_and_measures_video_ap(videos, tmp_path):
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(TINY.replace("steps = 12", "steps = 2").replace("checkpoint_every = 5", "").replace(
+        "hold_out = 4", "hold_out = 4\nclass_agnostic = false"
+    ))  # fmt: skip
+    figures = train_minvis(recipe, videos / "instances.json", tmp_path / "out", frames=0.1)
+    assert {"AP", "AP50", "AR10"} <= set(figures)
+    assert load_small(tmp_path / "out" / "weights").categories == {0: "a", 1: "b"}

@@ -5,7 +5,7 @@ Frames are independent, so still pictures and single frames of a video are the s
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,12 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from fewmask.datasets.coco import CocoDataset, CocoImage
-from fewmask.errors import DatasetError
-from fewmask.media import rle
+from fewmask.errors import ConfigError
 from fewmask.minvis.architecture import Architecture, build, supervised_outputs
 from fewmask.minvis.augment import Augmentation, LabelledFrame, drop_small, paste, recolour, view
-from fewmask.minvis.coco_figures import coco_figures
 from fewmask.minvis.pretrained import save_small
 from fewmask.minvis.segmenter import Mask2FormerSegmenter, PixelNormalisation
+from fewmask.minvis.training_data import FrameLabels, TrainingData
 from fewmask.models.set_criterion import (
     CriterionSettings,
     InstanceTargets,
@@ -29,6 +27,7 @@ from fewmask.models.set_criterion import (
     SeededPoints,
     SetCriterion,
 )
+from fewmask.models.tiny_vit import TinyViT
 from fewmask.training.settings import TrainSettings
 
 
@@ -39,8 +38,9 @@ class MinvisRecipe(BaseModel):
 
     network: Architecture = Field(default_factory=Architecture)
     class_agnostic: bool = Field(True, description="all categories become one class, object")
-    hold_out: int = Field(0, ge=0, description="images whose id is divisible by this are for validation; 0 = none")
-    require: str | None = Field(None, description="use only images with this field true in the file")
+    hold_out: int = Field(0, ge=0, description="images or videos whose id it divides are for validation; 0 = none")
+    require: str | None = Field(None, description="COCO: use only images with this field true in the file")
+    frames: float = Field(1.0, gt=0, le=1, description="YouTube-VIS: share of each video's frames that is used")
     sizes: tuple[tuple[int, int], ...] = Field(
         ((224, 320),), description="sizes (H, W) of the views, in turn from step to step; multiples of 32"
     )
@@ -65,37 +65,34 @@ class _Batch:
 
 
 class MinvisTask:
-    """The `TrainTask` of a MinVIS segmenter on a COCO-format dataset.
+    """The `TrainTask` of a MinVIS segmenter.
 
     Args:
-        recipe: what to train.
-        dataset: labelled pictures.
-        initial: MobileSAM state dict (original key names) for the backbone, or None.
+        recipe: what to train; the number of classes is taken from the data.
+        data: labelled frames (`fewmask.minvis.training_data`).
+        initial: MobileSAM state dict (original key names) for a tiny_vit_5m backbone, or None.
 
     Raises:
-        DatasetError: no picture is left to train on.
+        ConfigError: ``initial`` with another backbone.
+        CheckpointError: ``initial`` is not a MobileSAM state dict.
     """
 
     network: nn.Module
 
-    def __init__(self, recipe: MinvisRecipe, dataset: CocoDataset, initial: dict[str, Tensor] | None = None) -> None:
+    def __init__(self, recipe: MinvisRecipe, data: TrainingData, initial: dict[str, Tensor] | None = None) -> None:
         self.recipe = recipe
-        self._dataset = dataset
-        usable = [image for image in dataset.images if recipe.require is None or image.extra.get(recipe.require)]
-        held_out = {image.id for image in usable if recipe.hold_out and image.id % recipe.hold_out == 0}
-        self._training = [image for image in usable if image.id not in held_out]
-        self._held_out = [image for image in usable if image.id in held_out]
-        self._frames: dict[int, tuple[bytes, list[rle.Rle], list[int]]] = {}
-        self._label_of = {
-            category: 0 if recipe.class_agnostic else index for index, category in enumerate(sorted(dataset.categories))
-        }
-        if not self._training:
-            raise DatasetError(f"{dataset.images_root}: no picture left to train on; check hold_out and require")
+        self._data = data
+        self._architecture = replace(recipe.network, num_classes=len(data.categories))
         torch.manual_seed(recipe.train.seed)
-        self.network = build(recipe.network)
+        self.network = build(self._architecture)
         if initial is not None:
-            self.network.model.pixel_level_module.encoder.body.load_mobile_sam(initial)  # type: ignore[union-attr, operator]
-        self._criterion = SetCriterion(recipe.network.num_classes, CriterionSettings(points=recipe.points))
+            body: Any = self.network.get_submodule("model.pixel_level_module.encoder.body")
+            if not isinstance(body, TinyViT):
+                raise ConfigError(
+                    f"initial MobileSAM weights fit the backbone tiny_vit_5m, not {recipe.network.backbone}"
+                )
+            body.load_mobile_sam(initial)
+        self._criterion = SetCriterion(len(data.categories), CriterionSettings(points=recipe.points))
 
     def parameter_groups(self, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
         """Backbone apart; no decay for normalisations and embeddings."""
@@ -116,18 +113,16 @@ class MinvisTask:
         ]
 
     def sample(self, number: int) -> _Sample:
-        """A view of one training picture, with pasted objects of another; every epoch in its own order."""
-        recipe = self.recipe
-        epoch, place = divmod(number, len(self._training))
-        order = np.random.default_rng((recipe.train.seed, epoch)).permutation(len(self._training))
+        """A view of one frame of one video, with pasted objects of another; every epoch in its own order."""
+        recipe, videos = self.recipe, self._data.videos
+        epoch, place = divmod(number, len(videos))
+        order = np.random.default_rng((recipe.train.seed, epoch)).permutation(len(videos))
         random = np.random.default_rng((recipe.train.seed, 1, number))
         size = recipe.sizes[(number // recipe.train.batch_size) % len(recipe.sizes)]
-        frame = view(self._load(self._training[order[place]]), size, recipe.augmentation, random)
+        frame = view(_any_frame(videos[order[place]], random).load(), size, recipe.augmentation, random)
         if random.random() < recipe.augmentation.paste:
-            other = self._training[int(random.integers(len(self._training)))]
-            frame = paste(
-                frame, view(self._load(other), size, recipe.augmentation, random), recipe.augmentation, random
-            )
+            other = _any_frame(videos[int(random.integers(len(videos)))], random).load()
+            frame = paste(frame, view(other, size, recipe.augmentation, random), recipe.augmentation, random)
         frame = drop_small(frame, recipe.augmentation.least_area)
         rgb = recolour(frame.rgb, recipe.augmentation.colour, random) if recipe.augmentation.colour else frame.rgb
         return _Sample(LabelledFrame(rgb, frame.masks, frame.labels), int(random.integers(2**62)))
@@ -158,42 +153,27 @@ class MinvisTask:
         return losses
 
     def validate(self) -> dict[str, float]:
-        """Class-agnostic mask AP, AP50 and AR10 on the held-out pictures."""
-        if not self._held_out:
+        """Figures of the present weights on the held-out data."""
+        if self._data.validate is None:
             return {}
-        return coco_figures(self._segmenter(), self._dataset, self._held_out)
+        # A copy: the segmenter swaps modules for ones that are faster forward and slower backward.
+        model: Any = copy.deepcopy(self.network)
+        on_cpu = next(model.parameters()).device.type == "cpu"
+        precision = torch.bfloat16 if self.recipe.train.precision == "bf16" or not on_cpu else None
+        return self._data.validate(
+            Mask2FormerSegmenter(model, short_side=self.recipe.validation_short_side, autocast_dtype=precision)
+        )
 
     def save(self, folder: Path) -> None:
         """Write the network for `MinVIS.from_pretrained`, in half precision."""
-        names = ["object"] if self.recipe.class_agnostic else [
-            self._dataset.categories[key] for key in sorted(self._dataset.categories)
-        ]  # fmt: skip
-        save_small(self.network, self.recipe.network, folder, categories=names,
-                   short_side=self.recipe.validation_short_side)  # fmt: skip
+        save_small(
+            self.network,
+            self._architecture,
+            folder,
+            categories=list(self._data.categories),
+            short_side=self.recipe.validation_short_side,
+        )
 
-    def _segmenter(self) -> Mask2FormerSegmenter:
-        # A copy: the segmenter swaps modules for ones that are faster forward and slower backward.
-        model: Any = copy.deepcopy(self.network)
-        return Mask2FormerSegmenter(model, short_side=self.recipe.validation_short_side, autocast_dtype=torch.bfloat16)
 
-    def _load(self, image: CocoImage) -> LabelledFrame:
-        import cv2
-
-        if image.id not in self._frames:
-            path = self._dataset.path_of(image)
-            try:
-                data = path.read_bytes()
-            except OSError as error:
-                raise DatasetError(f"{path}: picture of image {image.id} cannot be read") from error
-            annotations = [a for a in self._dataset.annotations_of[image.id] if not a.iscrowd]
-            self._frames[image.id] = (
-                data, [a.mask for a in annotations], [self._label_of[a.category_id] for a in annotations]
-            )  # fmt: skip
-        data, masks, labels = self._frames[image.id]
-        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
-        if decoded is None or decoded.shape[:2] != (image.height, image.width):
-            raise DatasetError(
-                f"{self._dataset.path_of(image)}: not a readable picture of {image.width}x{image.height} pixels"
-            )
-        bitmaps = rle.decode_many(masks) if masks else np.zeros((0, image.height, image.width), dtype=bool)
-        return LabelledFrame(np.asarray(decoded, np.uint8), bitmaps, np.asarray(labels, dtype=np.int64))
+def _any_frame(video: Sequence[FrameLabels], random: np.random.Generator) -> FrameLabels:
+    return video[int(random.integers(len(video)))]

@@ -12,9 +12,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from fewmask.datasets.coco import read_coco
+from fewmask.datasets.json_file import load_object
+from fewmask.datasets.ytvis import read_ytvis
 from fewmask.errors import CheckpointError, ConfigError
 from fewmask.media.run_directory import RunDirectory
 from fewmask.minvis.train import MinvisRecipe, MinvisTask
+from fewmask.minvis.training_data import TrainingData, coco_data, ytvis_data
 from fewmask.models.device import resolve_device
 from fewmask.training.loop import StepReport, train
 
@@ -45,6 +48,7 @@ def train_minvis(
     images: Path | None = None,
     initial: Path | None = None,
     steps: int | None = None,
+    frames: float | None = None,
     device: str = "auto",
     resume: bool = False,
     report: Callable[[StepReport], None] = lambda _: None,
@@ -57,9 +61,12 @@ def train_minvis(
     recipe = read_minvis_recipe(recipe_path)
     if steps is not None:
         recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"steps": steps})})
+    if frames is not None:
+        recipe = recipe.model_copy(update={"frames": frames})
     where = _join_processes(device)
-    dataset = read_coco(data, images)
-    task = MinvisTask(recipe, dataset, None if initial is None else _initial_weights(initial))
+    task = MinvisTask(
+        recipe, _minvis_data(recipe, data, images), None if initial is None else _initial_weights(initial)
+    )
     first = not dist.is_initialized() or dist.get_rank() == 0
     run = (
         RunDirectory.create(
@@ -81,6 +88,21 @@ def train_minvis(
         run.update({"figures": figures})
         run.finish()
     return figures
+
+
+def _minvis_data(recipe: MinvisRecipe, path: Path, images: Path | None) -> TrainingData:
+    """Pictures or videos, whichever the file holds."""
+    if "videos" in load_object(path):
+        dataset = read_ytvis(path)
+        root = images or path.parent / "JPEGImages"
+        return ytvis_data(
+            dataset, root, class_agnostic=recipe.class_agnostic, ratio=recipe.frames, hold_out=recipe.hold_out
+        )
+    if recipe.frames != 1.0:
+        raise ConfigError(f"{path}: holds pictures; a share of frames can be taken from YouTube-VIS videos only")
+    return coco_data(
+        read_coco(path, images), class_agnostic=recipe.class_agnostic, hold_out=recipe.hold_out, require=recipe.require
+    )
 
 
 def _join_processes(device: str) -> torch.device:
