@@ -32,8 +32,8 @@ def rank_loss(query: Tensor, positives: Tensor, negatives: Tensor, *, temperatur
         ConfigError: no positives, shapes that do not fit, or a temperature that is not positive.
     """
     _check(query, positives, negatives, temperature)
-    precision = smooth_precision(*_cosines(query, positives, negatives), temperature=temperature)
-    return -precision.mean(-1).log().mean()
+    near, far = _cosines(query, positives, negatives)
+    return rank_loss_of(near, far, temperature=temperature)
 
 
 def printed_rank_loss(
@@ -81,9 +81,7 @@ def mil_nce_loss(query: Tensor, positives: Tensor, negatives: Tensor, *, tempera
         ConfigError: no positives, shapes that do not fit, or a temperature that is not positive.
     """
     _check(query, positives, negatives, temperature)
-    near = _dot(query, positives) / temperature
-    far = _dot(query, negatives) / temperature
-    return (torch.logsumexp(torch.cat([near, far], -1), -1) - torch.logsumexp(near, -1)).mean()
+    return mil_nce_loss_of(_dot(query, positives), _dot(query, negatives), temperature=temperature)
 
 
 def instance_nce_loss(query: Tensor, key: Tensor, negatives: Tensor, *, temperature: float = 0.07) -> Tensor:
@@ -117,6 +115,17 @@ def smooth_ap_loss(similarity: Tensor, relevant: Tensor, *, temperature: float =
     rank_among_relevant = 0.5 + (above * relevant[:, None, :]).sum(-1)
     precision = (rank_among_relevant / rank * relevant).sum(-1) / relevant.sum(-1)
     return 1 - precision.mean()
+
+
+def rank_loss_of(near: Tensor, far: Tensor, *, temperature: float) -> Tensor:
+    """``rank_loss`` from cosines of positives [..., P] and negatives [..., N]; −inf leaves a negative out."""
+    return -smooth_precision(near, far, temperature=temperature).mean(-1).log().mean()
+
+
+def mil_nce_loss_of(near: Tensor, far: Tensor, *, temperature: float) -> Tensor:
+    """``mil_nce_loss`` from dot products with positives [..., P] and negatives [..., N]; −inf leaves a negative out."""
+    near, far = near / temperature, far / temperature
+    return (torch.logsumexp(torch.cat([near, far], -1), -1) - torch.logsumexp(near, -1)).mean()
 
 
 def smooth_rank(score: Tensor, others: Tensor, temperature: float) -> Tensor:

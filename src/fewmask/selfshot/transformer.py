@@ -1,0 +1,165 @@
+"""The common-instance transformer: what query and supports share, as n instance sequences (Section 5, Fig. 1).
+
+Design choices:
+- One clip at a time; supports are encoded one by one, so they may be cached and differ in length.
+- Fuser layers are chained: the fused query and the enhanced support of one layer enter the next.
+- Position codes enter the encoder's queries and keys and the decoder's keys; the fuser compares content alone.
+- With no fuser layers the supports have no say: the ablation of Table 3.
+"""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
+from torch import Tensor, nn
+
+from fewmask.errors import ConfigError
+from fewmask.models.position3d import spatio_temporal_sine
+from fewmask.selfshot.attention import DecoderLayer, EncoderLayer, FuserLayer
+from fewmask.selfshot.backbone import Backbone, BackboneName, Maps
+from fewmask.selfshot.mask_head import MaskHead
+from fewmask.selfshot.tracks import ClipPrediction, SlotPrediction
+
+
+class TransformerConfig(BaseModel):
+    """Shape of the transformer; the defaults are the paper's."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    backbone: BackboneName = "resnet50"
+    width: PositiveInt = Field(288, description="d; divisible by 6 for the position code and by the heads")
+    heads: PositiveInt = 8
+    feed_forward: PositiveInt = 2048
+    dropout: float = Field(0.1, ge=0, lt=1)
+    encoder_layers: NonNegativeInt = 6
+    fuser_layers: NonNegativeInt = 3
+    decoder_layers: PositiveInt = 6
+    slots: PositiveInt = Field(10, description="n, instances per frame")
+    frames: PositiveInt = Field(32, description="T, frames of a query clip")
+    support_frames: PositiveInt = Field(24, description="frames of a support clip")
+    size: tuple[PositiveInt, PositiveInt] = Field((280, 320), description="frames are resized to this (H, W)")
+    position: Literal["both", "query", "support", "none"] = Field(
+        "both", description="whose tokens carry codes (Table 9)"
+    )
+    mask_levels: tuple[PositiveInt, PositiveInt, PositiveInt] = Field(
+        (128, 64, 32), description="channels of the mask head at strides 16, 8 and 4"
+    )
+    mask_channels: PositiveInt = Field(24, description="a; not printed, and 18 of the released head cannot be grouped")
+
+
+PAPER = TransformerConfig()
+SMALL = TransformerConfig(
+    backbone="mobilenet_v2", width=96, heads=4, feed_forward=256, encoder_layers=2, fuser_layers=1, decoder_layers=2,
+    slots=6, frames=8, support_frames=4, size=(160, 224), mask_levels=(32, 24, 16), mask_channels=16,
+)  # fmt: skip
+
+
+class EncodedClip(NamedTuple):
+    """A clip after backbone and encoder.
+
+    Attributes:
+        tokens: E, [T * h * w, d], frame-major.
+        grid: (T, h, w).
+        code: position code of the tokens, [T * h * w, d].
+        maps: the backbone's.
+    """
+
+    tokens: Tensor
+    grid: tuple[int, int, int]
+    code: Tensor
+    maps: Maps
+
+
+class CommonInstanceTransformer(nn.Module):
+    """Finds in a query clip the instances of what its support clips show.
+
+    Raises:
+        ConfigError: the width does not suit the position code or the heads.
+    """
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        if config.width % 6 or config.width % config.heads:
+            raise ConfigError(f"width {config.width} must be divisible by 6 and by the {config.heads} heads")
+        self.config = config
+        shape = (config.width, config.heads, config.feed_forward, config.dropout)
+        self.backbone = Backbone(config.backbone)
+        self.reduce = nn.Conv2d(self.backbone.channels[2], config.width, 1)
+        self.encoder = nn.ModuleList(EncoderLayer(*shape) for _ in range(config.encoder_layers))
+        self.fuser = nn.ModuleList(FuserLayer(*shape) for _ in range(config.fuser_layers))
+        self.decoder = nn.ModuleList(DecoderLayer(*shape) for _ in range(config.decoder_layers))
+        self.decoder_norm = nn.LayerNorm(config.width)
+        self.instance_codes = nn.Parameter(torch.randn(config.frames * config.slots, config.width))
+        self.classify = nn.Linear(config.width, 2)
+        self.locate = nn.Sequential(
+            nn.Linear(config.width, config.width), nn.ReLU(), nn.Linear(config.width, config.width), nn.ReLU(),
+            nn.Linear(config.width, 4),
+        )  # fmt: skip
+        self.mask_head = MaskHead(
+            config.width, config.heads, self.backbone.channels,
+            channels=config.mask_levels, mask_channels=config.mask_channels,
+        )  # fmt: skip
+        for name, parameter in self.named_parameters():
+            # The new layers start from Xavier; offsets of the deformable convolution keep their zeros.
+            if parameter.ndim > 1 and not name.startswith(("backbone.", "instance_codes")) and "offsets" not in name:
+                nn.init.xavier_uniform_(parameter)
+
+    def encode(self, pictures: Tensor, *, support: bool) -> EncodedClip:
+        """Backbone and shared encoder over a clip, stage 1.
+
+        Args:
+            pictures: uint8 [T, H, W, 3] of the configured size; T at most ``frames`` for a query.
+            support: whether the clip supports; decides about position codes in the ablation of Table 9.
+        """
+        maps = self.backbone(pictures)
+        reduced = self.reduce(maps.stride16)  # [T, d, h, w]
+        frames, _, height, width = reduced.shape
+        tokens = reduced.movedim(1, -1).flatten(0, 2)
+        padding = torch.zeros(1, frames, height, width, dtype=torch.bool, device=tokens.device)
+        code = spatio_temporal_sine(padding, self.config.width)[0].movedim(1, -1).flatten(0, 2).to(tokens.dtype)
+        coded = self.config.position in ("both", "support" if support else "query")
+        for layer in self.encoder:
+            tokens = layer(tokens, code if coded else None)
+        return EncodedClip(tokens, (frames, height, width), code, maps)
+
+    def encode_supports(self, clips: Sequence[Tensor]) -> Tensor:
+        """E_s of all supports, one encoded at a time and joined: [L, d].
+
+        Args:
+            clips: uint8 [T_i, H, W, 3] each; a picture is a clip of one frame.
+
+        Raises:
+            ConfigError: there are none.
+        """
+        if not clips:
+            raise ConfigError("no support clip is given; give at least one")
+        return torch.cat([self.encode(clip, support=True).tokens for clip in clips])
+
+    def forward(self, pictures: Tensor, supports: Tensor) -> ClipPrediction:
+        """Segment a query clip.
+
+        Args:
+            pictures: uint8 [T, H, W, 3] with T = ``frames``.
+            supports: E_s as ``encode_supports`` gives it, [L, d].
+
+        Raises:
+            ConfigError: the clip has another number of frames.
+        """
+        config = self.config
+        if len(pictures) != config.frames:
+            raise ConfigError(f"the clip has {len(pictures)} frames, the network takes {config.frames}; pad or cut it")
+        query = self.encode(pictures, support=False)
+        fused = query.tokens
+        for layer in self.fuser:
+            fused, supports = layer(fused, supports)
+        placed = fused + query.code
+        instances = torch.zeros_like(self.instance_codes)
+        layers = []
+        for layer in self.decoder:
+            instances = layer(instances, self.instance_codes, fused, placed)
+            layers.append(self.decoder_norm(instances).unflatten(0, (config.frames, config.slots)))
+        predictions = [SlotPrediction(self.classify(d), self.locate(d).sigmoid()) for d in layers]
+        grid = (*query.grid, config.width)
+        masks = self.mask_head(layers[-1], query.tokens.view(grid), fused.view(grid), query.maps)
+        return ClipPrediction(predictions[-1], masks, tuple(predictions[:-1]))
