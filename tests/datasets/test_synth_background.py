@@ -3,6 +3,7 @@ import pytest
 from synth_scene import COLOURS, write_scene
 
 from fewmask.datasets.coco import read_coco
+from fewmask.datasets.copy_paste import load_cut_outs
 from fewmask.datasets.synth_background import Background, choose_background, load_backgrounds
 from fewmask.errors import DatasetError
 
@@ -73,3 +74,17 @@ def test_a_dataset_without_full_images_has_no_background(dataset, tmp_path):
 def test_any_size_is_filled(dataset, size):
     for rule in RULES[::2]:
         assert chosen(dataset, rule, 0, size=size).image.shape == (*size, 3)
+
+
+def test_large_images_are_reduced(tmp_path, monkeypatch):
+    monkeypatch.setattr("fewmask.datasets.synth_background._MOST_PIXELS", 40_000)
+    monkeypatch.setattr("fewmask.datasets.copy_paste._LONGEST_SIDE", 50)
+    dataset = read_coco(write_scene(tmp_path, images=2, scale=4))
+    background = load_backgrounds(dataset, rule="label", categories={2})[0]
+    height, width = background.image.shape[:2]
+    assert 39_000 < height * width <= 40_000
+    assert background.unwanted.shape == background.statics[0].alpha.shape == (height, width)
+    inside = background.statics[0].alpha == 255
+    assert background.image[inside].mean(0).argmax() == 1
+    for cut_out in load_cut_outs(dataset):
+        assert max(cut_out.rgba.shape) == 50 + 6  # and its transparent margin

@@ -29,7 +29,8 @@ OPAQUE_FROM = 128
 _MARGIN = 3  # transparent pixels kept around a cut-out, so that interpolation at its edge finds alpha 0
 _MOST_CONTACT = 1 / 3
 _FEW = 5
-_CACHED = 512
+_CACHED = 128
+_LONGEST_SIDE = 1024  # pixels of a cut-out kept in memory; larger ones are reduced when they are read
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,10 @@ def resized(cut_out: CutOut, scale: float, *, feather: float = 0.0) -> CutOut:
 
 
 class CutOuts(Sequence[CutOut]):
-    """Cut-outs read when they are asked for; the last 512 are kept. Their ids are known without reading."""
+    """Cut-outs read when they are asked for; the last 128 are kept. Their ids are known without reading.
+
+    Those longer than 1024 pixels are reduced to that, so that memory stays below half a gigabyte.
+    """
 
     def __init__(self, dataset: CocoDataset, annotations: Sequence[CocoAnnotation]) -> None:
         images = {image.id: image for image in dataset.images}
@@ -177,7 +181,9 @@ class CutOuts(Sequence[CutOut]):
 
     def _cut(self, index: int) -> CutOut:
         image = self._images[index]
-        return cut_out_of(read_image(self._path_of(image), image), self._annotations[index])
+        cut_out = cut_out_of(read_image(self._path_of(image), image), self._annotations[index])
+        longest = max(cut_out.rgba.shape)
+        return cut_out if longest <= _LONGEST_SIDE else resized(cut_out, _LONGEST_SIDE / longest)
 
 
 def load_cut_outs(

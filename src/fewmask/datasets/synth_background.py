@@ -27,7 +27,8 @@ from fewmask.datasets.synth_warp import ByteImage
 from fewmask.errors import DatasetError
 from fewmask.media import rle
 
-_CACHED = 256
+_CACHED = 32
+_MOST_PIXELS = 1 << 21
 _TRIES = 60
 _MOST_PAINTED = 0.03  # share of the view that may be painted over before another image is tried
 _VIEW_SCALES = (1.0, 0.85, 0.7, 0.55)
@@ -53,7 +54,7 @@ class Background:
 
 
 class Backgrounds(Sequence[Background]):
-    """Backgrounds read when they are asked for; the last 256 are kept."""
+    """Backgrounds read when they are asked for; the last 32 are kept, reduced to at most two megapixels."""
 
     def __init__(self, dataset: CocoDataset, images: Sequence[CocoImage], rule: BackgroundRule, used: frozenset[int]):
         self._images = list(images)
@@ -86,10 +87,11 @@ class Backgrounds(Sequence[Background]):
                 unwanted |= rle.decode(annotation.mask)
             elif self._rule == "label" and annotation.category_id in self._used:
                 alpha = rle.decode(annotation.mask).view(np.uint8) * np.uint8(255)
-                statics.append(StaticObject(alpha, annotation.category_id, annotation.id))
+                statics.append(StaticObject(_reduced(alpha), annotation.category_id, annotation.id))
         # Where annotations overlap, the smaller object is taken to stand in front.
         statics.sort(key=lambda static: int(np.count_nonzero(static.alpha)))
-        return Background(read_image(self._path_of(image), image), unwanted, tuple(statics))
+        picture = _reduced(read_image(self._path_of(image), image))
+        return Background(picture, _reduced(unwanted.view(np.uint8) * np.uint8(255)) > 0, tuple(statics))
 
     def _is_unwanted(self, annotation: CocoAnnotation) -> bool:
         used = annotation.category_id in self._used
@@ -130,6 +132,15 @@ def choose_background(
     if best is None or (rule == "clean" and best[0] > 0):
         raise DatasetError("no background is free of the chosen classes; use the background rule 'inpaint' or 'label'")
     return _look_at(best[1], best[2], height, width, mirrored=bool(rng.integers(2)))
+
+
+def _reduced(plane: ByteImage) -> ByteImage:
+    height, width = plane.shape[:2]
+    scale = (_MOST_PIXELS / (height * width)) ** 0.5
+    if scale >= 1:
+        return plane
+    size = max(1, int(width * scale)), max(1, int(height * scale))
+    return np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_AREA))
 
 
 def _emptiest_view(

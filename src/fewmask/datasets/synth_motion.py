@@ -51,7 +51,8 @@ def camera_path(rng: np.random.Generator, config: SynthConfig) -> Floats:
 def object_paths(rng: np.random.Generator, sizes: list[tuple[int, int]], config: SynthConfig) -> list[ObjectMotion]:
     """One motion per object of ``sizes`` (height, width of its cut-out), kept apart or brought together as configured.
 
-    The first object is inside the frame in the first frame, so that no video is empty.
+    The first object is inside the frame in the first frame, so that no video is empty; under heavy occlusion, where the
+    others seek its company, it stays inside.
     """
     routes: list[_Route] = []
     for index, size in enumerate(sizes):
@@ -108,16 +109,18 @@ def _waypoint_curve(
     frame = np.array([config.width, config.height], float)
     knots = np.arange(0, config.frames + _STRIDE, _STRIDE)
     points = np.empty((len(knots), 2))
-    points[0] = rng.uniform(0.15, 0.85, 2) * frame
+    margin = 0.2 if stays and config.occlusion == "heavy" else 0.05
+    points[0] = rng.uniform(0.2, 0.8, 2) * frame
     for index in range(1, len(knots)):
         step = rng.normal(0, 0.28, 2) * frame * config.motion
-        points[index] = np.clip(points[index - 1] + step, 0.05 * frame, 0.95 * frame)
+        points[index] = np.clip(points[index - 1] + step, margin * frame, (1 - margin) * frame)
     if met is not None:
         at = np.minimum(knots, config.frames - 1)
         beside = met.centres[at] + rng.normal(0, 0.3, (len(knots), 2)) * met.extents[at]
         points = np.where(rng.random((len(knots), 1)) < _CLOSE_POINTS, beside, points)
     outside = rng.random(len(knots)) < np.where(np.isin(np.arange(len(knots)), (0, len(knots) - 1)), 0.3, 0.08)
-    outside[0] &= not stays
+    if stays:
+        outside[: None if config.occlusion == "heavy" else 1] = False
     if config.motion > 0:
         for point in np.flatnonzero(outside):
             side = int(rng.integers(4))
@@ -173,7 +176,7 @@ def _waves(rng: np.random.Generator, size: tuple[int, int], config: SynthConfig)
     if config.deformation == 0:
         return None
     side = max(size)
-    amplitudes = config.deformation * rng.uniform(0.0, 0.022) * side * rng.normal(0, 1, (3, 2)).clip(-1.5, 1.5)
+    amplitudes = config.deformation * rng.uniform(0.0, 0.018) * side * rng.normal(0, 1, (3, 2)).clip(-1.5, 1.5)
     numbers = rng.normal(0, 1, (3, 2)) * 2 * np.pi / side
     speed = 2 * np.pi / rng.uniform(8, 30, 3) * rng.choice([-1, 1], 3) * config.motion
     phases = rng.uniform(0, 2 * np.pi, 3) + np.arange(config.frames)[:, None] * speed
