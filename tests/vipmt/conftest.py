@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from fewmask.vipmt.config import SMALL, VIPMTConfig
 from fewmask.vipmt.network import VIPMTNetwork
 

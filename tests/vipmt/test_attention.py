@@ -1,8 +1,9 @@
 import pytest
 import torch
-from fewmask.vipmt.attention import OUTSIDE, MaskedAttention
 from hypothesis import given
 from hypothesis import strategies as st
+
+from fewmask.vipmt.attention import OUTSIDE, MaskedAttention
 
 TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+
 from fewmask.errors import ConfigError, FewmaskError
 from fewmask.vipmt.config import VIPMTConfig
 from fewmask.vipmt.network import VIPMTNetwork

@@ -1,7 +1,8 @@
 import torch
-from fewmask.vipmt.similarity import EPS, min_max, pool_channels, prior_maps, region_pixels, structural_similarity_maps
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from fewmask.vipmt.similarity import EPS, min_max, pool_channels, prior_maps, region_pixels, structural_similarity_maps
 
 
 def literal_best(query, keys):

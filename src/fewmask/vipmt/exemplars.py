@@ -16,7 +16,7 @@ class Exemplars:
     prototypes: Tensor
     """Masked averages p_i of the adjusted features, [N, C]."""
     masks: Tensor
-    """O^s or O^m on the token grid, bool [N, h, w], never empty or full."""
+    """O^s or O^m on the token grid as attention sees them, bool [N, h, w], never empty or full."""
     regions: tuple[Tensor, ...]
     """Pooled X4 of each frame's foreground tokens, [n_i, P]."""
 

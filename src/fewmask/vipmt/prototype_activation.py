@@ -57,8 +57,12 @@ class PrototypeActivation(nn.Module):
         return torch.cat([features.blocks[block - 1] for block in self.fused_blocks], dim=1)
 
     def exemplars(self, features: FrameFeatures, masks: Tensor) -> Exemplars:
-        """Encode frames with their masks [N, H, W]; empty and full masks are repaired (token_masks.py)."""
-        inside = repair_degenerate(to_tokens(masks))
+        """Encode frames with their masks [N, H, W].
+
+        Attention sees empty and full masks repaired (token_masks.py); prototypes, prior and structural maps see them
+        as they are, so an empty mask gives the zero prototype.
+        """
+        inside = to_tokens(masks)
         adjusted = self.dropout(self.adjust_support(self.fuse(features)).relu())
         weights = inside[:, None].to(adjusted.dtype)
         prototypes = (adjusted * weights).sum((2, 3)) / (weights.sum((2, 3)) + AREA_EPS)
@@ -66,7 +70,7 @@ class PrototypeActivation(nn.Module):
         tokens = self.merge_support(torch.cat((adjusted, spread), dim=1)).relu()
         pooled = pool_channels(features.blocks[3], self.prior_channels)
         regions = tuple(region_pixels(frame, mask) for frame, mask in zip(pooled, inside, strict=True))
-        return Exemplars(tokens, prototypes, inside, regions)
+        return Exemplars(tokens, prototypes, repair_degenerate(inside), regions)
 
     def forward(self, features: FrameFeatures, exemplars: Exemplars) -> ActivatedQuery:
         """Activate T query frames by all exemplars, supports and memory together."""

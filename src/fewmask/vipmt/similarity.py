@@ -54,7 +54,10 @@ def prior_maps(pooled: Tensor, regions: Sequence[Tensor]) -> Tensor:
     """
     frames, _, height, width = pooled.shape
     pixels = pooled.flatten(2).transpose(1, 2).flatten(0, 1)  # [T h w, P]
-    maps = [min_max(best_cosine(pixels, region).view(frames, height, width)) for region in regions]
+    maps = [
+        min_max(best_cosine(pixels, region, partial=len(region) < height * width).view(frames, height, width))
+        for region in regions
+    ]
     return torch.stack(maps).mean(0)
 
 
@@ -74,7 +77,9 @@ def structural_similarity_maps(pooled: Tensor, inside: Tensor, support_regions: 
     for features, mask in zip(pooled, inside, strict=True):
         flat = mask.flatten()
         pixels = features.flatten(1).T
-        to_support = torch.stack([best_cosine(pixels, region) for region in support_regions]).amax(0)
+        to_support = torch.stack(
+            [best_cosine(pixels, region, partial=len(region) < len(pixels)) for region in support_regions]
+        ).amax(0)
         foreground, background = torch.zeros_like(to_support), torch.zeros_like(to_support)
         foreground[flat] = best_cosine(pixels[flat], pixels[~flat], partial=bool(flat.any()))
         background[~flat] = best_cosine(pixels[~flat], pixels[flat], partial=not bool(flat.all()))
