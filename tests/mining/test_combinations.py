@@ -1,11 +1,11 @@
 """Stage 1 against the recorded optima and against trying everything."""
 
+import mining_recorded as recorded
 import numpy as np
 import pytest
-import recorded
-from exhaustive import every_combination
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mining_exhaustive import every_combination
 
 from fewmask.errors import ConfigError, DatasetError
 from fewmask.mining import best_combinations

@@ -1,8 +1,8 @@
 """The three losses against their definitions written out."""
 
+import mining_recorded as recorded
 import numpy as np
 import pytest
-import recorded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -8,10 +8,10 @@ import sys
 import time
 from pathlib import Path
 
+import mining_red_square as red_square
 import numpy as np
 import pytest
-import red_square
-from red_square import TOOLS, RedProposer, write_video
+from mining_red_square import TOOLS, RedProposer, write_video
 
 from fewmask.datasets.coco import read_coco
 from fewmask.datasets.ytvis import read_ytvis
@@ -174,7 +174,7 @@ _CHILD = """
 import sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
-import red_square
+import mining_red_square as red_square
 from fewmask.mining.mine import mine
 from fewmask.mining.settings import MiningSettings
 class Slow(red_square.RedProposer):

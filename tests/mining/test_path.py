@@ -2,12 +2,12 @@
 
 import itertools
 
+import mining_recorded as recorded
 import numpy as np
 import pytest
-import recorded
-from exhaustive import every_path
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mining_exhaustive import every_path
 
 from fewmask.errors import DatasetError
 from fewmask.mining import best_combinations, best_path

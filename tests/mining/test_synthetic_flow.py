@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from moving_square import SIZE, scene
+from mining_moving_square import SIZE, scene
 
 from fewmask.errors import CheckpointError, DatasetError
 from fewmask.mining.flow import DisFlow, RaftFlow

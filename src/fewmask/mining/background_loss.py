@@ -10,6 +10,7 @@ from fewmask.errors import ConfigError, DatasetError
 
 Reduction = Literal["mean", "sum"]
 
+_CHUNK = 1 << 14  # pixels worked on at a time: they stay in the cache
 SMALLEST_PROBABILITY = 1e-6  # the paper is silent; without a floor one saturated pixel makes every cost infinite
 
 
@@ -72,6 +73,15 @@ def fixed_point_gains(p: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.int64]
     """
     largest = -math.log(SMALLEST_PROBABILITY) + 1
     shift = 61 - math.ceil(math.log2(largest * p.size))
-    gains = np.log((1 - p) / p)
-    gains *= float(1 << shift)
-    return np.rint(gains).astype(np.int64), shift
+    flat = p.reshape(-1)
+    gains = np.empty(p.size, dtype=np.int64)
+    for start in range(0, p.size, _CHUNK):
+        part = flat[start : start + _CHUNK]
+        odds = np.log((1 - part) / part)
+        gains[start : start + _CHUNK] = np.rint(odds * float(1 << shift))
+    return gains.reshape(p.shape), shift
+
+
+def empty_cost(p: npt.NDArray[np.float64]) -> float:
+    """The summed loss when nothing is selected, -Σ log p."""
+    return -math.fsum(float(np.log(part).sum()) for part in np.split(p.reshape(-1), range(_CHUNK, p.size, _CHUNK)))

@@ -5,10 +5,10 @@ import numpy.typing as npt
 
 from fewmask.errors import ConfigError, DatasetError
 from fewmask.mining.atoms import cut_into_atoms
-from fewmask.mining.background_loss import Reduction, clipped, divisor, fixed_point_gains
+from fewmask.mining.background_loss import Reduction, clipped, divisor, empty_cost, fixed_point_gains
 from fewmask.mining.best_unions import best_unions
 from fewmask.mining.independent_sets import best_independent_sets
-from fewmask.mining.overlap import pack, shared_pixels, sums_over_masks
+from fewmask.mining.overlap import conflicts, pack, sums_over_masks
 
 Combination = tuple[float, tuple[int, ...]]
 
@@ -54,19 +54,11 @@ def best_combinations(
     p = clipped(background, masks.shape[1:])
     scale = divisor(p.size, reduction)
     gains, shift = fixed_point_gains(p)
-    empty_cost = -float(np.log(p).sum())
-
-    conflicts = _conflicts(masks, tolerance) if disjoint else [0] * len(masks)
-    if disjoint and tolerance == 0:
-        found = best_independent_sets(sums_over_masks(gains, masks), conflicts, k)
-    else:
-        found = best_unions(cut_into_atoms(masks, gains), conflicts, k)
-    return [((empty_cost - gain / (1 << shift)) / scale, indices) for gain, indices in found]
-
-
-def _conflicts(masks: npt.NDArray[np.bool_], tolerance: int) -> list[int]:
-    """For each mask the bit set of the other masks with which it shares more than ``tolerance`` pixels."""
     packed = pack(masks)
-    too_much = shared_pixels(packed, packed) > tolerance
-    np.fill_diagonal(too_much, False)
-    return [sum(1 << int(j) for j in np.flatnonzero(row)) for row in too_much]
+    excluded = conflicts(packed, tolerance) if disjoint else [0] * len(masks)
+    if disjoint and tolerance == 0:
+        found = best_independent_sets(sums_over_masks(gains, masks, packed), excluded, k)
+    else:
+        found = best_unions(cut_into_atoms(masks, gains), excluded, k)
+    nothing = empty_cost(p)
+    return [((nothing - gain / (1 << shift)) / scale, indices) for gain, indices in found]
