@@ -1,0 +1,100 @@
+"""`fewmask mine VIDEO... --out DATASET`: pseudo-labels from unlabelled video."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fewmask.cli.console import Progress, note, say, say_json
+
+if TYPE_CHECKING:
+    from fewmask.mining.workers import VideoOutcome
+
+
+def mine(
+    videos: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="VIDEO...", help="Videos, folders of images, globs or addresses.", show_default=False),
+    ] = None,
+    *,
+    out: Annotated[Path, typer.Option("--out", help="Folder of the dataset; must be empty unless --resume.")],
+    proposals: Annotated[str, typer.Option(help="Where masks come from: minvis, maskrcnn or sam.")] = "minvis",
+    weights: Annotated[
+        str | None, typer.Option(help="Of the proposals: small (bundled), a folder, a file or a hub name.")
+    ] = None,
+    background: Annotated[
+        Path | None, typer.Option(help="Other weights of the background network.", metavar="FILE")
+    ] = None,
+    flow: Annotated[str, typer.Option(help="dis (needs no weights) or raft.")] = "dis",
+    flow_weights: Annotated[
+        Path | None, typer.Option(help="RAFT weights, torchvision's names.", metavar="FILE")
+    ] = None,
+    top_n: Annotated[
+        int | None, typer.Option("-n", min=1, help="Masks kept per frame. [15]", show_default=False)
+    ] = None,
+    candidates: Annotated[
+        int | None, typer.Option("-k", min=1, help="Combinations per frame. [10]", show_default=False)
+    ] = None,
+    keep_every: Annotated[
+        int | None, typer.Option(min=1, help="One frame in so many enters the dataset. [5]", show_default=False)
+    ] = None,
+    settings: Annotated[
+        Path | None, typer.Option(help="A TOML file with any of the mining settings.", metavar="FILE")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=0, help="Processes; 0 = one per core, 8 at most.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    review: Annotated[
+        Path | None, typer.Option(help="Apply review.json, as the review page saves it, to --out.", metavar="FILE")
+    ] = None,
+    only_accepted: Annotated[
+        bool, typer.Option("--only-accepted", help="With --review: drop undecided tracks.")
+    ] = False,
+    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Find object masks in unlabelled videos and write them as a dataset, with a page to review them."""
+    if review is not None:
+        from fewmask.mining.mine import apply_review
+
+        written = apply_review(out, review, only_accepted=only_accepted)
+        say_json({"instances": written}) if json_output else say(f"reviewed: {written}")
+        return
+    from fewmask.pipelines.mine import MineRequest, run_mine
+
+    given: dict[str, Any] = {"proposals": top_n, "candidates": candidates, "keep_every": keep_every}
+    request = MineRequest(
+        videos=videos or [], out=out, proposals=proposals, weights=weights, background=background, flow=flow,
+        flow_weights=flow_weights, settings_file=settings,
+        settings={name: value for name, value in given.items() if value is not None},
+        workers=workers, device=device, resume=resume, command=sys.argv,
+    )  # fmt: skip
+    with Progress("videos", quiet=json_output) as progress:
+
+        def report(outcome: "VideoOutcome", done: int, total: int) -> None:
+            progress(done, total)
+            if not json_output:
+                note(_line(outcome))
+
+        summary = run_mine(request, report)
+    if json_output:
+        say_json({"out": out, "tracks": summary.tracks_to_review, "videos": [vars(v) for v in summary.videos]})
+        return
+    found = [outcome for outcome in summary.videos if outcome.skipped is None]
+    say(
+        f"{sum(v.masks for v in found)} masks kept of {sum(v.proposals for v in found)} proposals in "
+        f"{sum(v.frames for v in found)} frames of {len(found)} videos; {len(summary.videos) - len(found)} skipped"
+    )
+    say(f"dataset: {out / 'instances.json'}, {out / 'ytvis.json'} ({summary.tracks_to_review} tracks)")
+    say(f"review:  {out / 'review.html'}, then fewmask mine --out {out} --review review.json")
+
+
+def _line(outcome: "VideoOutcome") -> str:
+    """What was kept of one video, or why nothing was."""
+    if outcome.skipped is not None:
+        return f"{outcome.name}: skipped: {outcome.skipped}"
+    early = f"; ended early: {outcome.note}" if outcome.note else ""
+    return (
+        f"{outcome.name}: {outcome.masks} of {outcome.proposals} proposals kept in {outcome.frames} frames, "
+        f"{outcome.tracks} tracks; {outcome.pairs_evaluated} of {outcome.pairs} flow pairs were needed{early}"
+    )

@@ -1,0 +1,158 @@
+"""From a user's request to a mined dataset: which proposals, which cues, recorded in the manifest."""
+
+import os
+import tomllib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+
+from fewmask.errors import ConfigError
+from fewmask.mining.background_net import BackgroundNet
+from fewmask.mining.flow import DisFlow, FlowEstimator, RaftFlow
+from fewmask.mining.maskrcnn import MaskRcnnProposals
+from fewmask.mining.mine import MiningSummary, mine
+from fewmask.mining.proposals import BoolMasks, Proposer, RgbImage, Scores
+from fewmask.mining.sam import SamProposals
+from fewmask.mining.settings import MiningSettings
+from fewmask.mining.workers import VideoOutcome
+from fewmask.minvis.pretrained import load
+from fewmask.minvis.segmenter import resize_logits
+from fewmask.models.device import resolve_device
+
+_MOST_WORKERS = 8  # each holds its own networks; more must be asked for
+
+
+class MinvisProposals:
+    """A proposer from any MinVIS segmenter: one mask per query, scored without regard to class.
+
+    The score is the probability that the query holds an object at all, times the mean mask probability inside.
+    """
+
+    def __init__(self, weights: str, device: str) -> None:
+        """``weights``: "small" (bundled), a folder, or a name on the hub."""
+        self._segmenter = load(weights, device=device)
+
+    @torch.no_grad()
+    def propose(self, rgb: RgbImage) -> tuple[BoolMasks, Scores]:
+        """See `fewmask.mining.proposals.Proposer`."""
+        output = self._segmenter(rgb[None], short_side=self._segmenter.short_side)
+        size = (rgb.shape[0], rgb.shape[1])
+        logits = resize_logits(output.masks_queries_logits[0], output.padded_size, output.image_size, size)
+        masks = logits > 0
+        inside = masks.flatten(1).sum(1)
+        quality = (logits.sigmoid() * masks).flatten(1).sum(1) / inside.clamp(min=1)
+        objectness = 1 - output.class_queries_logits[0].float().softmax(-1)[:, -1]
+        return masks.cpu().numpy(), (objectness * quality).double().cpu().numpy()
+
+
+@dataclass(frozen=True)
+class MineRequest:
+    """What the user asked for.
+
+    Attributes:
+        videos: files, folders of images, globs, addresses.
+        out: folder of the dataset.
+        proposals: "minvis", "maskrcnn" or "sam".
+        weights: of the proposer; None = the bundled MinVIS segmenter.
+        background: weights of the background network; None = the bundled ones.
+        flow: "dis" or "raft".
+        flow_weights: of RAFT; None = torchvision's, from its cache or downloaded.
+        settings_file: a TOML file of `MiningSettings`.
+        settings: single settings, over those of the file.
+        workers: processes; 0 = one per core, at most eight and one per video, and one on a GPU.
+        device: auto, cpu, cuda, cuda:N or mps.
+        resume: go on with the run in ``out``.
+        command: as typed.
+    """
+
+    videos: Sequence[str]
+    out: Path
+    proposals: str = "minvis"
+    weights: str | None = None
+    background: Path | None = None
+    flow: str = "dis"
+    flow_weights: Path | None = None
+    settings_file: Path | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    workers: int = 0
+    device: str = "auto"
+    resume: bool = False
+    command: Sequence[str] = ("mine",)
+
+
+def run_mine(
+    request: MineRequest,
+    report: Callable[[VideoOutcome, int, int], None] = lambda *_: None,
+    progress: Callable[[str, str, int], None] = lambda *_: None,
+) -> MiningSummary:
+    """Mine the videos of a request.
+
+    Raises:
+        FewmaskError: anything wrong with the request, the weights or the folder; bad videos are skipped instead.
+    """
+    device = str(resolve_device(request.device))
+    workers = request.workers or _workers(len(request.videos), device)
+    return mine(
+        request.videos,
+        request.out,
+        proposer=_proposer(request, device),
+        background=partial(BackgroundNet.from_pretrained, request.background, device),
+        flow=_flow(request, device),
+        settings=_settings(request),
+        workers=workers,
+        resume=request.resume,
+        command=request.command,
+        identity={
+            "proposer": f"{request.proposals}:{request.weights or 'bundled'}",
+            "background_weights": str(request.background or "bundled"),
+            "flow": f"{request.flow}:{request.flow_weights or ''}",
+        },
+        report=report,
+        progress=progress,
+    )
+
+
+def _proposer(request: MineRequest, device: str) -> Callable[[], Proposer]:
+    if request.proposals == "minvis":
+        return partial(MinvisProposals, request.weights or "small", device)
+    if request.proposals not in {"maskrcnn", "sam"}:
+        raise ConfigError(f"proposals {request.proposals!r} is unknown; use minvis, maskrcnn or sam")
+    if request.weights is None:
+        raise ConfigError(f"proposals {request.proposals} need --weights: none ship with fewmask")
+    if request.proposals == "sam":
+        return partial(SamProposals, request.weights, device=device)
+    return partial(MaskRcnnProposals, Path(request.weights), device=device)
+
+
+def _flow(request: MineRequest, device: str) -> Callable[[], FlowEstimator]:
+    if request.flow == "dis":
+        return DisFlow
+    if request.flow == "raft":
+        return partial(RaftFlow, request.flow_weights, device=device)
+    raise ConfigError(f"flow {request.flow!r} is unknown; use dis or raft")
+
+
+def _settings(request: MineRequest) -> MiningSettings:
+    given: dict[str, Any] = {}
+    if request.settings_file is not None:
+        try:
+            given = tomllib.loads(request.settings_file.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError(f"{request.settings_file}: cannot be read ({error.strerror})") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{request.settings_file}: not TOML ({error})") from error
+    try:
+        return MiningSettings.model_validate({**given, **request.settings})
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"{request.settings_file or 'settings'}: {key}: {first['msg']}") from error
+
+
+def _workers(videos: int, device: str) -> int:
+    return max(1, min(os.cpu_count() or 1, videos, _MOST_WORKERS)) if device == "cpu" else 1

@@ -1,0 +1,118 @@
+"""The background network: shapes, files, what it learns, and what its training samples are."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from fewmask.datasets.coco import read_coco
+from fewmask.errors import CheckpointError, DatasetError
+from fewmask.mining.background_net import BackgroundNet, BackgroundNetConfig
+from fewmask.mining.background_train import BackgroundRecipe, BackgroundTask, evaluate, foreground_map, picture
+from fewmask.training.settings import TrainSettings
+
+TINY = BackgroundNetConfig(backbone="mobilenetv2_035", width=16, short_side=64)
+RECIPE = BackgroundRecipe(
+    network=TINY, crop=64, frozen=("conv_stem",), settings=TrainSettings(steps=30, batch_size=4, learning_rate=3e-3)
+)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    """Red discs on green: an easy foreground."""
+    folder = tmp_path_factory.mktemp("discs")
+    (folder / "images").mkdir()
+    images, annotations = [], []
+    rng = np.random.default_rng(0)
+    for i in range(1, 5):
+        bgr = np.full((72, 96, 3), (40, 160, 40), np.uint8)
+        x, y = int(rng.integers(25, 70)), int(rng.integers(25, 45))
+        cv2.circle(bgr, (x, y), 18, (30, 30, 220), -1)
+        cv2.imwrite(str(folder / "images" / f"{i}.png"), bgr)
+        angles = np.linspace(0, 2 * np.pi, 40, endpoint=False)
+        outline = np.stack([x + 18 * np.cos(angles), y + 18 * np.sin(angles)], 1).ravel().tolist()
+        images.append({"id": i, "file_name": f"{i}.png", "height": 72, "width": 96})
+        annotations.append({"id": i, "image_id": i, "category_id": 1, "segmentation": [outline], "iscrowd": 0})
+    document = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "disc"}]}
+    (folder / "instances.json").write_text(json.dumps(document))
+    return read_coco(folder / "instances.json")
+
+
+def test_bundled_weights_tell_probabilities_at_the_size_of_the_frame():
+    network = BackgroundNet.from_pretrained()
+    rgb = np.random.default_rng(0).integers(0, 255, (50, 71, 3), dtype=np.uint8)
+    background = network.background(rgb)
+    assert background.shape == (50, 71)
+    assert background.dtype == np.float32
+    assert 0 <= background.min() <= background.max() <= 1
+    np.testing.assert_array_equal(background, network.background(rgb))
+
+
+def test_save_and_load(tmp_path):
+    torch.manual_seed(0)
+    network = BackgroundNet(TINY).eval()
+    rgb = np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)
+    network.save_pretrained(tmp_path / "whole.safetensors")
+    np.testing.assert_array_equal(
+        BackgroundNet.from_pretrained(tmp_path / "whole.safetensors").background(rgb), network.background(rgb)
+    )
+    network.save_pretrained(tmp_path / "half.safetensors", half=True)
+    half = BackgroundNet.from_pretrained(tmp_path / "half.safetensors").background(rgb)
+    np.testing.assert_allclose(half, network.background(rgb), atol=0.02)
+
+
+def test_files_that_are_no_background_network(tmp_path):
+    with pytest.raises(CheckpointError, match="fewmask train background"):
+        BackgroundNet.from_pretrained(tmp_path / "none.safetensors")
+    (tmp_path / "bad.safetensors").write_bytes(b"nothing")
+    with pytest.raises(CheckpointError):
+        BackgroundNet.from_pretrained(tmp_path / "bad.safetensors")
+
+
+def test_samples_depend_on_their_number_alone(dataset):
+    task = BackgroundTask(BackgroundNet(TINY), RECIPE, dataset)
+    first, again = task.sample(7), task.sample(7)
+    for a, b in zip(first, again, strict=True):
+        np.testing.assert_array_equal(a, b)
+    rgb, labels = first
+    assert rgb.shape == (64, 64, 3)
+    assert set(np.unique(labels)) <= {0, 1, 255}
+    assert not np.array_equal(rgb, task.sample(8)[0])
+
+
+def test_frozen_parameters_stay_and_the_rest_has_its_rate(dataset):
+    task = BackgroundTask(BackgroundNet(TINY), RECIPE, dataset)
+    groups = task.parameter_groups(1.0, 0.1)
+    assert [group["lr"] for group in groups] == [1.0, 0.3]
+    trained = {id(parameter) for group in groups for parameter in group["params"]}
+    for name, parameter in task.network.named_parameters():
+        assert (id(parameter) in trained) == (not name.startswith("backbone.conv_stem"))
+
+
+def test_it_learns_red_from_green(dataset):
+    torch.manual_seed(0)
+    task = BackgroundTask(BackgroundNet(TINY), RECIPE, dataset, dataset)
+    before = evaluate(task.network, dataset)
+    groups = task.parameter_groups(3e-3, 0.0)
+    optimizer = torch.optim.AdamW(groups)
+    task.network.train()
+    for step in range(30):
+        losses = task.loss(task.collate([task.sample(4 * step + i) for i in range(4)]), torch.device("cpu"))
+        optimizer.zero_grad()
+        losses["total"].backward()
+        optimizer.step()
+    figures = task.validate()
+    assert figures["cross_entropy"] < 0.5 * before.cross_entropy
+    assert figures["foreground_iou"] > 0.5
+
+
+def test_pictures_that_are_not_as_the_file_says(dataset, tmp_path):
+    assert foreground_map(dataset, dataset.images[0]).sum() == pytest.approx(np.pi * 18**2, rel=0.05)
+    gone = dataset.images[0].__class__(99, "gone.png", 72, 96)
+    with pytest.raises(DatasetError):
+        picture(dataset, gone)
+    wrong = dataset.images[0].__class__(1, "1.png", 10, 10)
+    with pytest.raises(DatasetError):
+        picture(dataset, wrong)
