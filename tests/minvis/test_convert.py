@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from fewmask.cli.convert import convert
 from fewmask.errors import CheckpointError, DatasetError
 from fewmask.minvis.convert import REPORT_FILE, convert_minvis, relative_position_index, restore_official
+from fewmask.minvis.link import link_video
 from fewmask.minvis.segmenter import Mask2FormerSegmenter, load_segmenter
 
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
@@ -236,6 +237,21 @@ def test_recorded_network_in_float64(recorded, converted, keys_name, case):
     ):
         spread = np.ptp(expected[name])
         assert np.abs(values.numpy() - expected[name]).max() < 1e-5 * spread, name
+    linked = link_video(
+        output.class_queries_logits,
+        output.masks_queries_logits,
+        output.query_embeddings,
+        padded_size=output.padded_size,
+        image_size=output.image_size,
+        output_size=tuple(expected["output_size"].tolist()),
+    )
+    assert np.array_equal(linked.permutation, expected["permutation"])
+    np.testing.assert_allclose(linked.scores, expected["top_scores"], atol=1e-6)
+    assert linked.labels.tolist() == expected["top_labels"].tolist()
+    assert linked.queries.tolist() == expected["top_queries"].tolist()
+    shape = expected["top_masks_shape"]
+    masks = np.unpackbits(expected["top_masks_packed"])[: shape.prod()].reshape(shape)
+    assert (linked.masks != masks).sum() <= 2
 
 
 @pytest.mark.data
