@@ -128,21 +128,24 @@ def build_backbone(name: str) -> nn.Module:
     raise ConfigError(f"backbone {name!r} is unknown; use resnet50_deep, mobilenet_v2, timm:NAME or transformers:NAME")
 
 
-@torch.no_grad()
-def encode(backbone: nn.Module, images: Tensor) -> FrameFeatures:
-    """Normalised images [N, 3, H, W] -> features on the two grids, without gradient.
-
-    Maps of other strides are resized bilinearly; those of the paper's ResNet already fit.
-    """
-    height, width = images.shape[-2:]
+def align(maps: Sequence[Tensor], size: tuple[int, int]) -> FrameFeatures:
+    """Four maps of a backbone on the two grids of a ``size`` (H, W) input; those of the paper's ResNet already fit."""
+    height, width = size
     fine = (-(-height // (STRIDE // 2)), -(-width // (STRIDE // 2)))
     coarse = (-(-height // STRIDE), -(-width // STRIDE))
-    blocks = []
-    for index, feature in enumerate(backbone(images)):
-        size = fine if index == 0 else coarse
-        fits = tuple(feature.shape[-2:]) == size
-        blocks.append(
-            feature if fits else functional.interpolate(feature, size=size, mode="bilinear", align_corners=False)
-        )
-    first, second, third, fourth = blocks
-    return FrameFeatures((first, second, third, fourth))
+
+    def resized(feature: Tensor, grid: tuple[int, int]) -> Tensor:
+        if tuple(feature.shape[-2:]) == grid:
+            return feature
+        return functional.interpolate(feature, size=grid, mode="bilinear", align_corners=False)
+
+    first, second, third, fourth = maps
+    return FrameFeatures(
+        (resized(first, fine), resized(second, coarse), resized(third, coarse), resized(fourth, coarse))
+    )
+
+
+@torch.no_grad()
+def encode(backbone: nn.Module, images: Tensor) -> FrameFeatures:
+    """Normalised images [N, 3, H, W] -> features on the two grids, without gradient."""
+    return align(backbone(images), (images.shape[-2], images.shape[-1]))

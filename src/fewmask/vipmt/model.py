@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
 
-import torch
-
 from fewmask.errors import CheckpointError, ConfigError
 from fewmask.media.frame_source import Frame, FrameSource
 from fewmask.media.frames import open_frames
 from fewmask.media.results import FrameResult, VideoResult
+from fewmask.models.device import resolve_device
 from fewmask.vipmt.config import VIPMTConfig
 from fewmask.vipmt.convert import load_network, save_weights
 from fewmask.vipmt.network import VIPMTNetwork
@@ -49,7 +48,7 @@ class VIPMT:
                 name of bundled weights.
             compat: "paper" takes each frame's own prior; "official" repeats the released code, where the prior of a
                 frame is the mean over the clip's frames so far.
-            device: "auto", "cpu", "cuda", "cuda:1", ...
+            device: what ``resolve_device`` takes: "auto", "cpu", "cuda", "cuda:1", ...
 
         Raises:
             CheckpointError: no such weights, or weights that do not fit.
@@ -68,7 +67,7 @@ class VIPMT:
                 + "; convert a checkpoint with `fewmask convert vipmt` or train with `fewmask train vipmt`"
             )
         network = load_network(folder, prior="running" if compat == "official" else "per_frame")
-        return cls(network.to(_device(device)))
+        return cls(network.to(resolve_device(device)))
 
     def save_pretrained(self, folder: str | Path) -> Path:
         """Write weights and configuration to ``folder``, for ``from_pretrained``; returns it."""
@@ -160,12 +159,3 @@ def _clips(frames: FrameSource, length: int) -> Iterator[list[Frame]]:
             clip = []
         if frame is None:
             return
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.device(name)
-    except RuntimeError as error:
-        raise ConfigError(f"device {name!r} is unknown; use auto, cpu or cuda") from error

@@ -1,0 +1,175 @@
+"""What the training loop needs to know of VIPMT (sections 4.4 and 5.1)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from fewmask.datasets.draws import draw, seed_of
+from fewmask.errors import ConfigError
+from fewmask.training.settings import TrainSettings
+from fewmask.vipmt.config import VIPMTConfig
+from fewmask.vipmt.convert import save_weights
+from fewmask.vipmt.episodes import EpisodeSampler, Shot, TrainingEpisode
+from fewmask.vipmt.exemplars import Exemplars
+from fewmask.vipmt.feature_cache import FeatureCache
+from fewmask.vipmt.losses import SegmentedClip, clip_losses, iou_labels
+from fewmask.vipmt.mask_noise import noisy_masks
+from fewmask.vipmt.network import VIPMTNetwork
+from fewmask.vipmt.similarity import pool_channels, structural_similarity_maps
+from fewmask.vipmt.token_masks import to_tokens
+from fewmask.vipmt.views import shot_mask
+
+
+class VIPMTRecipe(BaseModel):
+    """One trained network. Stored as TOML under recipes/vipmt/."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    network: VIPMTConfig = Field(default_factory=VIPMTConfig)
+    shots: int = Field(5, ge=1, description="supports per episode")
+    clips: int = Field(3, ge=1, description="clips per episode; from the second on they have memory")
+    views: int = Field(4, ge=1, description="augmentations per picture")
+    ccds: Literal["code", "paper", "off"] = "code"
+    memory_after: int = Field(0, ge=0, description="steps before memory is used; the released code waits half a run")
+    iou_training: Literal["real", "noisy"] = Field(
+        "real", description="IoUNet learns from predictions, or from noisy true masks (on videos or on images)"
+    )
+    least_videos: int = Field(4, ge=2, description="videos that must show a class for it to be used")
+    held_out: int = Field(4, ge=0, description="base classes kept for validation")
+    validation_episodes: int = Field(40, ge=0)
+    cache_bytes: int = Field(2 << 30, ge=0, description="backbone features kept in memory; 0 = none")
+    train: TrainSettings
+
+
+@dataclass(frozen=True)
+class _Numbered:
+    number: int
+    episode: TrainingEpisode
+
+
+class VIPMTTask:
+    """The `TrainTask` of a VIPMT network.
+
+    Every batch holds clips of different classes, as CCDS needs. Deviation: the loop's AdamW in place of Adam.
+
+    Args:
+        recipe: what to train.
+        network: to be trained; its backbone must hold its pretrained weights.
+        sampler: episodes of the training classes.
+        validation: episodes of held-out base classes, or None.
+
+    Raises:
+        ConfigError: fewer classes than a batch has items.
+    """
+
+    network: nn.Module
+
+    def __init__(
+        self,
+        recipe: VIPMTRecipe,
+        network: VIPMTNetwork,
+        sampler: EpisodeSampler,
+        validation: EpisodeSampler | None = None,
+    ) -> None:
+        if len(sampler.categories) < recipe.train.batch_size:
+            raise ConfigError(
+                f"batch_size {recipe.train.batch_size} needs as many classes, the data has {len(sampler.categories)}"
+            )
+        self.recipe, self.sampler, self.validation = recipe, sampler, validation
+        self.network = self._vipmt = network
+        self.features = FeatureCache(network, recipe.cache_bytes)
+
+    def parameter_groups(self, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
+        """One group: everything but the backbone."""
+        trained = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+        return [{"params": trained, "lr": learning_rate, "weight_decay": weight_decay}]
+
+    def sample(self, number: int) -> _Numbered:
+        """Episode ``number``; the classes of one batch are all different."""
+        batch = self.recipe.train.batch_size
+        step, place = divmod(number, batch)
+        category = draw(self.sampler.categories, batch, "vipmt batch", self.sampler.seed, step)[place]
+        return _Numbered(number, self.sampler.draw(category, number))
+
+    def collate(self, samples: Sequence[_Numbered]) -> list[_Numbered]:
+        """A batch is the list of its episodes."""
+        return list(samples)
+
+    def loss(self, batch: Sequence[_Numbered], device: torch.device) -> dict[str, Tensor]:
+        """Plain sum over the clips of an episode (section 5.1)."""
+        del device  # features and masks are made where the network is
+        sums: dict[str, Tensor] = {}
+        step = batch[0].number // self.recipe.train.batch_size
+        supports = [self._encode(item.episode, item.episode.supports) for item in batch]
+        for index in range(self.recipe.clips):
+            clips = []
+            for item, (support, support_masks) in zip(batch, supports, strict=True):
+                shots = item.episode.memories[index] if step >= self.recipe.memory_after else ()
+                memory, memory_masks = self._encode(item.episode, shots) if shots else (None, support_masks[:0])
+                masks = self._masks(item.episode, item.episode.clips[index])
+                features = self.features.get(item.episode.clips[index])
+                result = self._vipmt.segment(features, self._vipmt.config.input_size, support, memory)
+                clips.append(SegmentedClip(result, masks, torch.cat((support_masks, memory_masks))))
+            losses = clip_losses(clips, ccds=self.recipe.ccds, score=self.recipe.iou_training == "real")
+            parts = {"main": losses.main, "auxiliary": losses.auxiliary, "ccds": losses.ccds, "score": losses.score}
+            for name, value in parts.items():
+                sums[name] = sums.get(name, value.new_zeros(())) + value
+        if self.recipe.iou_training == "noisy":
+            sums["score"] = torch.stack(
+                [self._noisy_score(item, support) for item, (support, _) in zip(batch, supports, strict=True)]
+            ).mean()
+        return {"total": torch.stack(list(sums.values())).sum(), **sums}
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """Mean J of the first two clips of held-out base classes, the second with its predicted memory's truth.
+
+        Beside it the J of the thresholded prior, the untrained guess on the same features.
+        """
+        if self.validation is None:
+            return {}
+        scores: dict[str, list[float]] = {"j": [], "j_memory": [], "j_prior": []}
+        categories = self.validation.categories
+        for number in range(self.recipe.validation_episodes):
+            episode = self.validation.draw(categories[number % len(categories)], number)
+            support, _ = self._encode(episode, episode.supports)
+            for index, name in ((0, "j"), (1, "j_memory"))[: len(episode.clips)]:
+                memory = self._encode(episode, episode.memories[index])[0] if episode.memories[index] else None
+                masks = self._masks(episode, episode.clips[index])
+                features = self.features.get(episode.clips[index])
+                result = self._vipmt.segment(features, self._vipmt.config.input_size, support, memory)
+                scores[name] += iou_labels(result.masks, masks).tolist()
+                if index == 0:
+                    scores["j_prior"] += iou_labels(result.prior > 0.5, to_tokens(masks)).tolist()
+        return {name: float(np.mean(values)) for name, values in scores.items() if values}
+
+    def save(self, folder: Path) -> None:
+        """Write weights as `VIPMT.from_pretrained` reads them."""
+        save_weights(self.network.state_dict(), self._vipmt.config, folder)
+
+    def _encode(self, episode: TrainingEpisode, shots: Sequence[Shot]) -> tuple[Exemplars, Tensor]:
+        masks = self._masks(episode, shots)
+        return self._vipmt.exemplars(self.features.get(shots), masks), masks
+
+    def _masks(self, episode: TrainingEpisode, shots: Sequence[Shot]) -> Tensor:
+        size = self._vipmt.config.input_size
+        masks = np.stack([shot_mask(shot, episode.category, size) for shot in shots])
+        return torch.from_numpy(masks).to(self._vipmt.device)
+
+    def _noisy_score(self, item: _Numbered, support: Exemplars) -> Tensor:
+        """IoUNet's loss on noisy true masks (its "video" and "image" modes), summed over a clip's frames."""
+        generator = torch.Generator().manual_seed(seed_of("vipmt noise", item.number))
+        shots = item.episode.clips[0]
+        truth = to_tokens(self._masks(item.episode, shots))
+        noisy = noisy_masks(truth.cpu(), generator).to(truth.device)
+        features = self.features.get(shots)
+        pooled = pool_channels(features.blocks[3], self._vipmt.config.prior_channels)
+        maps = structural_similarity_maps(pooled, noisy, support.regions)
+        scores = self._vipmt.iou_net(features, torch.cat((noisy[:, None].to(maps.dtype), maps), dim=1))
+        return (scores - iou_labels(noisy, truth).to(scores.dtype)).abs().sum()
