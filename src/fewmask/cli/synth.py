@@ -1,15 +1,13 @@
 """`fewmask synth`: copy-paste videos with exact masks, from any COCO-format dataset."""
 
-import json
 import re
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from fewmask.cli.console import Progress, say, say_json
 
 
 class Occlusion(StrEnum):
@@ -99,7 +97,7 @@ def synth(
         motion=motion,
         deformation=deformation,
     )
-    with _progress(videos) as progress:
+    with Progress("videos", quiet=as_json) as progress:
         path = synthesise(
             coco,
             images,
@@ -118,28 +116,9 @@ def synth(
             progress=progress,
         )
     if as_json:
-        typer.echo(json.dumps({"annotations": str(path), "videos": videos, "frames": videos * frames}))
+        say_json({"annotations": str(path), "videos": videos, "frames": videos * frames})
     else:
-        typer.echo(f"{path}: {videos} videos of {frames} frames")
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[int, int], None]]:
-    """A bar with the time left on a terminal, otherwise a line for every tenth of the videos; on standard error."""
-    if sys.stderr.isatty():
-        from rich.console import Console
-        from rich.progress import Progress
-
-        with Progress(console=Console(stderr=True)) as bar:
-            task = bar.add_task("videos", total=total)
-            yield lambda done, _: bar.update(task, completed=done)
-    else:
-        yield _tenth
-
-
-def _tenth(done: int, total: int) -> None:
-    if done * 10 // total > (done - 1) * 10 // total:
-        typer.echo(f"{done} of {total} videos", err=True)
+        say(f"{path}: {videos} videos of {frames} frames")
 
 
 def _names(text: str) -> list[str]:
