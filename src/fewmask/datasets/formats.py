@@ -24,9 +24,7 @@ def detect_format(path: str | Path) -> Format:
         return _folder(path)
     if not path.exists():
         raise DatasetError(f"{path}: nothing is there")
-    document = json_file.load_json(path)
-    if isinstance(document, list):
-        raise DatasetError(f"{path}: a JSON list, as result files are, is no dataset; give the ground truth file")
+    document = json_file.load_object(path)
     if "shapes" in document:
         return "labelme"
     if "images" in document:

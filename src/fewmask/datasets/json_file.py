@@ -27,17 +27,10 @@ def load_object(path: Path, *, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
     Raises:
         DatasetError: the file is missing, larger than ``max_bytes``, truncated, not UTF-8 JSON, or not an object.
     """
-    document = load_json(path, max_bytes=max_bytes)
-    if not isinstance(document, dict):
-        raise DatasetError(f"{path}: expected a JSON object {{...}}, found {_kind(document)}")
-    return document
-
-
-def load_json(path: Path, *, max_bytes: int = MAX_BYTES) -> Any:
-    """The JSON object or array in ``path``; see `load_object` for the errors."""
     try:
         _look(path, max_bytes)
-        return json.loads(path.read_bytes())
+        document: dict[str, Any] = json.loads(path.read_bytes())
+        return document
     except OSError as error:
         raise DatasetError(f"{path}: cannot be read ({error.strerror or error})") from error
     except json.JSONDecodeError as error:
@@ -49,10 +42,12 @@ def load_json(path: Path, *, max_bytes: int = MAX_BYTES) -> Any:
         raise DatasetError(f"{path}: JSON nested too deeply to be an annotation file") from error
     except ValueError as error:  # an integer of thousands of digits
         raise DatasetError(f"{path}: not valid JSON ({str(error).splitlines()[0]})") from error
+    except MemoryError as error:
+        raise DatasetError(f"{path}: does not fit into memory; split it") from error
 
 
 def _look(path: Path, max_bytes: int) -> None:
-    """Refuse what cannot be a JSON object or array from its size and its first and last bytes alone."""
+    """Refuse what cannot be a JSON object from its size and its first and last bytes alone."""
     size = path.stat().st_size
     if size > max_bytes:
         raise DatasetError(
@@ -63,19 +58,23 @@ def _look(path: Path, max_bytes: int) -> None:
         handle.seek(max(0, size - _PREFIX))
         tail = handle.read(_PREFIX).rstrip()
     first = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
-    if first not in (b"{", b"["):
+    if first == b"[":
+        raise DatasetError(f"{path}: expected a JSON object {{...}}, found a list, as result files are")
+    if first != b"{":
         raise DatasetError(f"{path}: not a JSON annotation file (it begins with {head[:8]!r})")
     if size > _PREFIX:
         _look_at_syntax(path, head)
-    if not tail.endswith((b"}", b"]")):
+    if not tail.endswith(b"}"):
         raise DatasetError(f"{path}: truncated JSON (it ends with {tail[-8:]!r}); fetch or export the file again")
 
 
 def _look_at_syntax(path: Path, head: bytes) -> None:
     """Refuse a large file whose first part already breaks JSON; what the cut itself breaks is let through."""
-    text = head.decode("utf-8-sig", errors="replace")
+    text = head.decode("utf-8-sig", errors="replace").lstrip()
     try:
-        json.JSONDecoder().raw_decode(text.lstrip())
+        _, end = json.JSONDecoder().raw_decode(text)
+        if text[end:].strip():
+            raise json.JSONDecodeError("Extra data", text, end)
     except json.JSONDecodeError as error:
         near_cut = error.pos > len(text) - 64 or error.msg.startswith("Unterminated string")
         if not near_cut:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from fewmask.datasets.json_file import MAX_SIDE
 from fewmask.errors import DatasetError
@@ -18,6 +18,8 @@ LabelMap = npt.NDArray[np.integer]
 VOID = 255
 """In an 8-bit map that holds other labels too: a pixel nobody decided about."""
 
+_HEADER = 1 << 18  # bytes in which a picture's size nearly always stands
+_LONGEST_PICTURE = 1 << 24
 _DECODING_ERRORS = (OSError, SyntaxError, ValueError, struct.error, zlib.error, EOFError, IndexError, OverflowError)
 
 
@@ -77,14 +79,26 @@ def image_file_size(path: Path) -> tuple[int, int]:
         DatasetError: missing or not a picture.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                return image.height, image.width
+        with path.open("rb") as handle:
+            head = handle.read(_HEADER)
+            try:
+                return _size_of(head)
+            except (*_DECODING_ERRORS, Image.DecompressionBombError):
+                # A few formats and files with much metadata need more; but a decoder would search junk byte by byte.
+                if not len(head) < path.stat().st_size <= _LONGEST_PICTURE:
+                    raise
+                return _size_of(head + handle.read())
     except FileNotFoundError as error:
         raise DatasetError(f"{path}: picture is missing") from error
     except (*_DECODING_ERRORS, Image.DecompressionBombError) as error:
         raise DatasetError(f"{path}: not a readable picture ({_one_line(error)})") from error
+
+
+def _size_of(data: bytes) -> tuple[int, int]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        with Image.open(BytesIO(data)) as image:
+            return image.height, image.width
 
 
 def natural_order(name: str) -> tuple[tuple[int, int, str], ...]:
@@ -131,4 +145,6 @@ def _palette() -> npt.NDArray[np.uint8]:
 
 
 def _one_line(error: BaseException) -> str:
+    if isinstance(error, UnidentifiedImageError):  # its own text names the buffer
+        return "of no known image format"
     return ascii(str(error).splitlines()[0] if str(error) else type(error).__name__)[1:121].rstrip("'\"")
