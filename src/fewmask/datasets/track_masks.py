@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 import numpy as np
+from pycocotools import mask as coco_mask
 
 from fewmask.datasets.json_file import image_size
 from fewmask.datasets.run_lengths import measure_runs
@@ -12,7 +13,7 @@ from fewmask.datasets.ytvis_types import Pixels
 from fewmask.errors import DatasetError
 from fewmask.media.rle import Rle
 
-_BATCH = 1000  # masks measured at once: large enough for array operations, small enough for the cache
+_BATCH = 300  # masks measured at once: enough for array operations, few enough for the cache
 
 Track = TypeVar("Track")
 Masks = list[Rle | None]
@@ -53,6 +54,8 @@ class TrackMasks(Generic[Track]):
                 continue
             if type(value) is dict and value.get("size") == video_size and type(value.get("counts")) is str:
                 mask: Rle = {"size": video_size, "counts": value["counts"]}
+            elif type(value) is dict and value.get("size") == video_size and type(value.get("counts")) is list:
+                mask = _from_runs(value["counts"], video_size, f"{where}: segmentations[{frame}]")
             else:
                 mask = _slow_mask(value, size, f"{where}: segmentations[{frame}]", any_size=any_size)
             present.append(frame)
@@ -89,6 +92,19 @@ class TrackMasks(Generic[Track]):
                     raise DatasetError(f"{place}: bad RLE, 'counts' is no valid run-length code")
                 raise DatasetError(f"{place}: bad RLE, the runs cover {covered} pixels, the mask has {pixels}")
             index -= len(present)
+
+
+def _from_runs(counts: list[Any], size: list[int], where: str) -> Rle:
+    """Plain run lengths, as YouTube-VIS itself stores its ground truth."""
+    try:
+        covered = sum(counts)
+        fits = type(covered) is int and covered == size[0] * size[1] and min(counts) >= 0
+    except (TypeError, ValueError):
+        fits = False
+    if not fits:
+        raise DatasetError(f"{where}: bad RLE, 'counts' must be whole numbers that cover {size[0] * size[1]} pixels")
+    coded = coco_mask.frPyObjects({"size": size, "counts": counts}, size[0], size[1])
+    return {"size": size, "counts": coded["counts"].decode("ascii")}
 
 
 def _slow_mask(value: Any, size: tuple[int, int], where: str, *, any_size: bool) -> Rle:
