@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-import torch
-
 from fewmask.errors import ConfigError
+from fewmask.models.device import resolve_device
 from fewmask.selfshot.fixed_features import ClipEmbedder, FixedFeatures
 
 FIXED = "fixed"
@@ -22,7 +21,7 @@ def load_embedder(name: str | Path = FIXED, *, weights: Path | None = None, devi
         ConfigError: no such embedder, or weights given for a trained encoder.
         CheckpointError: weights that are missing, damaged or of another network.
     """
-    place = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    place = resolve_device(device)
     if str(name) == FIXED:
         return FixedFeatures.load(weights, device=place)
     folder = Path(name)

@@ -1,0 +1,65 @@
+"""Saving and loading the transformer: a folder with ``transformer.json`` and ``model.safetensors``."""
+
+import json
+from pathlib import Path
+
+import torch
+from pydantic import ValidationError
+from safetensors.torch import save_file
+
+from fewmask.errors import CheckpointError
+from fewmask.media.atomic import whole_file, write_json
+from fewmask.models.checkpoint_file import read_checkpoint
+from fewmask.selfshot.backbone import Backbone
+from fewmask.selfshot.encoder import load_exactly
+from fewmask.selfshot.transformer import CommonInstanceTransformer, TransformerConfig
+
+
+def save_transformer(network: CommonInstanceTransformer, folder: Path) -> None:
+    """Write the folder, weights in half precision, running statistics in float32."""
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {
+        name: (value.half() if value.is_floating_point() and "running_" not in name else value).cpu().contiguous()
+        for name, value in network.state_dict().items()
+    }
+    with whole_file(folder / "model.safetensors") as temporary:
+        save_file(state, temporary)
+    write_json(folder / "transformer.json", network.config.model_dump(mode="json"), indent=1)
+
+
+def load_transformer(folder: str | Path, *, device: str | torch.device = "cpu") -> CommonInstanceTransformer:
+    """The network that ``save_transformer`` wrote, in evaluation mode.
+
+    Raises:
+        CheckpointError: missing, damaged, or weights that do not fit the description.
+    """
+    path = Path(folder) / "transformer.json"
+    try:
+        network = CommonInstanceTransformer(TransformerConfig(**json.loads(path.read_text(encoding="utf-8"))))
+    except (OSError, ValueError, TypeError, ValidationError) as error:
+        raise CheckpointError(f"{path}: not the description of a Self-Shot transformer ({error})") from error
+    weights = Path(folder) / "model.safetensors"
+    state = read_checkpoint(weights)
+    load_exactly(
+        network, {name: value.float() if value.is_floating_point() else value for name, value in state.items()}, weights
+    )
+    return network.to(device).eval()
+
+
+def start_backbone(backbone: Backbone, path: Path) -> None:
+    """Fill the backbone from a classifier's or detector's checkpoint with torchvision's key names.
+
+    Weights of the last stage and the classifier are left out.
+
+    Raises:
+        CheckpointError: unreadable, or weights of the backbone are missing or have another shape.
+    """
+    state = read_checkpoint(path)
+    prefix = "features." if backbone.name == "mobilenet_v2" else ""
+    own = backbone.body.state_dict()
+    fitting = {name: state[prefix + name].float() for name in own if prefix + name in state}
+    wrong = next((name for name in fitting if fitting[name].shape != own[name].shape), None)
+    missing = next((name for name in own if name not in fitting and not name.endswith("num_batches_tracked")), None)
+    if wrong or missing:
+        raise CheckpointError(f"{path}: {wrong or missing} is missing or has another shape than {backbone.name} needs")
+    backbone.body.load_state_dict(fitting, strict=False)

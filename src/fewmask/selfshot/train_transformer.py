@@ -1,0 +1,167 @@
+"""Training the transformer on labelled videos of seen classes: a query and supports of its class (Section 5)."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from fewmask.datasets.ytvis_types import YtvisAnnotation, YtvisDataset, YtvisVideo
+from fewmask.errors import DatasetError
+from fewmask.media import rle
+from fewmask.media.frame_source import RgbImage
+from fewmask.media.frames import open_frames
+from fewmask.selfshot.pretrained import save_transformer, start_backbone
+from fewmask.selfshot.set_losses import LossWeights, clip_losses
+from fewmask.selfshot.supports import resized
+from fewmask.selfshot.tracks import ClipTargets
+from fewmask.selfshot.transformer import CommonInstanceTransformer, TransformerConfig
+from fewmask.training.settings import TrainSettings
+
+
+class TransformerRecipe(BaseModel):
+    """One trained transformer. Stored as TOML under recipes/selfshot/."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    network: TransformerConfig = Field(default_factory=TransformerConfig)
+    shots: int = Field(5, ge=1, description="support clips per query")
+    backbone_rate: float = Field(0.1, ge=0, description="learning rate of the backbone relative to the rest")
+    train: TrainSettings
+
+
+@dataclass(frozen=True)
+class _Sample:
+    query: Tensor  # uint8 [T, H, W, 3]
+    targets: ClipTargets
+    supports: list[Tensor]  # uint8 [T_i, H, W, 3] each
+
+
+class TransformerTask:
+    """The `TrainTask` of the transformer on a YouTube-VIS format dataset.
+
+    Args:
+        recipe: what to train.
+        dataset: videos with masks; every class in it is a seen class.
+        root: folder of the frame files.
+        initial: checkpoint for the backbone, see ``start_backbone``.
+
+    Raises:
+        DatasetError: no class is shown by two videos with frame files.
+    """
+
+    network: nn.Module
+
+    def __init__(
+        self, recipe: TransformerRecipe, dataset: YtvisDataset, root: Path, initial: Path | None = None
+    ) -> None:
+        self.recipe, self._root = recipe, root
+        self._videos = {video.id: video for video in dataset.videos if video.file_names}
+        self._objects: dict[tuple[int, int], list[YtvisAnnotation]] = defaultdict(list)
+        self._shown_by: dict[int, set[int]] = defaultdict(set)
+        for annotation in dataset.annotations:
+            if annotation.video_id in self._videos and not annotation.iscrowd:
+                self._objects[annotation.video_id, annotation.category_id].append(annotation)
+                self._shown_by[annotation.category_id].add(annotation.video_id)
+        self._episodes = sorted(pair for pair in self._objects if len(self._shown_by[pair[1]]) > 1)
+        if not self._episodes:
+            raise DatasetError(
+                f"{dataset.path or root}: no class is shown by two videos, so nothing can support a query"
+            )
+        torch.manual_seed(recipe.train.seed)
+        self.network = self._transformer = CommonInstanceTransformer(recipe.network)
+        if initial is not None:
+            start_backbone(self._transformer.backbone, initial)
+
+    def parameter_groups(self, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
+        """The backbone at a tenth of the rate, as in the paper."""
+        of_backbone = [p for p in self._transformer.backbone.parameters() if p.requires_grad]
+        known = {id(parameter) for parameter in of_backbone}
+        rest = [p for p in self._transformer.parameters() if p.requires_grad and id(p) not in known]
+        return [
+            {"params": rest, "lr": learning_rate, "weight_decay": weight_decay},
+            {"params": of_backbone, "lr": learning_rate * self.recipe.backbone_rate, "weight_decay": weight_decay},
+        ]
+
+    def sample(self, number: int) -> _Sample:
+        """One episode: a query video, one of its classes, and random other videos of that class."""
+        recipe = self.recipe
+        epoch, place = divmod(number, len(self._episodes))
+        order = np.random.default_rng((recipe.train.seed, 1, epoch)).permutation(len(self._episodes))
+        video, category = self._episodes[int(order[place])]
+        chance = np.random.default_rng((recipe.train.seed, 2, number))
+        others = sorted(self._shown_by[category] - {video})
+        chosen = chance.choice(others, recipe.shots, replace=len(others) < recipe.shots)
+        query, masks = self._query(self._videos[video], self._objects[video, category], chance)
+        return _Sample(
+            query, ClipTargets.from_masks(masks), [self._support(int(other), category, chance) for other in chosen]
+        )
+
+    def collate(self, samples: Sequence[_Sample]) -> list[_Sample]:
+        """Episodes differ in objects and support lengths: a plain list."""
+        return list(samples)
+
+    def loss(self, batch: list[_Sample], device: torch.device) -> dict[str, Tensor]:
+        """Mean over the batch's episodes, one forward pass each."""
+        sums: dict[str, Tensor] = {}
+        for sample in batch:
+            targets = ClipTargets(
+                *(part.to(device) for part in (sample.targets.boxes, sample.targets.present, sample.targets.masks))
+            )
+            supports = self._transformer.encode_supports([clip.to(device) for clip in sample.supports])
+            losses = clip_losses(self._transformer(sample.query.to(device), supports), targets, LossWeights())
+            losses["total"] = torch.stack(list(losses.values())).sum()
+            for name, value in losses.items():
+                if not name.startswith("auxiliary"):
+                    sums[name] = sums.get(name, torch.zeros((), device=device)) + value / len(batch)
+        return sums
+
+    def validate(self) -> dict[str, float]:
+        """None here: unseen classes are evaluated on their own episodes, by the verb eval."""
+        return {}
+
+    def save(self, folder: Path) -> None:
+        """Write the network as ``load_transformer`` reads it."""
+        save_transformer(self._transformer, folder)
+
+    def _query(
+        self, video: YtvisVideo, objects: Sequence[YtvisAnnotation], chance: np.random.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """T frames from a random position, and their masks bool [G, T, H, W]; a short video repeats its last frame."""
+        length, size = self.recipe.network.frames, self.recipe.network.size
+        start = int(chance.integers(max(1, video.length - length + 1)))
+        places = [min(start + step, video.length - 1) for step in range(length)]
+        mirrored = chance.random() < 0.5
+        pictures = resized(self._read(video, places), size)
+        masks = torch.stack([torch.stack([_small(o.segmentations[place], size) for place in places]) for o in objects])
+        if mirrored:
+            pictures, masks = pictures.flip(2), masks.flip(3)
+        return pictures, masks
+
+    def _support(self, video_id: int, category: int, chance: np.random.Generator) -> Tensor:
+        """Consecutive frames of a video of the class, around one in which the class is visible."""
+        video, length = self._videos[video_id], self.recipe.network.support_frames
+        visible = np.flatnonzero(np.any([o.mask_areas > 0 for o in self._objects[video_id, category]], axis=0))
+        centre = int(chance.choice(visible)) if len(visible) else 0
+        start = int(np.clip(centre - chance.integers(length), 0, max(0, video.length - length)))
+        return resized(self._read(video, range(start, min(start + length, video.length))), self.recipe.network.size)
+
+    def _read(self, video: YtvisVideo, places: Sequence[int]) -> list[RgbImage]:
+        pictures: dict[int, RgbImage] = {}
+        for place in sorted(set(places)):
+            with open_frames([self._root / video.file_names[place]]) as frames:
+                pictures[place] = next(iter(frames)).rgb
+        return [pictures[place] for place in places]
+
+
+def _small(mask: rle.Rle | None, size: tuple[int, int]) -> Tensor:
+    if mask is None:
+        return torch.zeros(size, dtype=torch.bool)
+    bitmap = rle.decode(mask).astype(np.float32)
+    return torch.from_numpy(cv2.resize(bitmap, (size[1], size[0]), interpolation=cv2.INTER_AREA) >= 0.5)

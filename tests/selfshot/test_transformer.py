@@ -1,0 +1,246 @@
+import numpy as np
+import pytest
+import torch
+
+from fewmask.errors import CheckpointError, ConfigError, VideoError
+from fewmask.media import rle
+from fewmask.media.frames import Frame
+from fewmask.selfshot.attention import FuserLayer
+from fewmask.selfshot.mask_head import AttentionMaps, DeformableConv
+from fewmask.selfshot.pretrained import load_transformer, save_transformer
+from fewmask.selfshot.set_losses import clip_losses
+from fewmask.selfshot.stream import SelfShotStream, StreamSettings, track_agreement
+from fewmask.selfshot.tracks import ClipPrediction, ClipTargets, SlotPrediction
+from fewmask.selfshot.transformer import PAPER, CommonInstanceTransformer, TransformerConfig
+
+TINY = TransformerConfig(
+    backbone="mobilenet_v2", width=24, heads=2, feed_forward=32, dropout=0.0, encoder_layers=1, fuser_layers=1,
+    decoder_layers=2, slots=3, frames=4, support_frames=2, size=(48, 64), mask_levels=(16, 16, 8), mask_channels=8,
+)  # fmt: skip
+
+
+def pictures(count, seed=0):
+    return torch.randint(0, 256, (count, *TINY.size, 3), generator=torch.Generator().manual_seed(seed)).byte()
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    return CommonInstanceTransformer(TINY).eval()
+
+
+def test_shapes_and_gradients_of_every_part(network):
+    query = pictures(4)
+    prediction = network(query, network.encode_supports([pictures(2, 1), pictures(1, 2)]))
+    assert prediction.slots.class_logits.shape == (4, 3, 2)
+    assert prediction.slots.boxes.shape == (4, 3, 4)
+    assert prediction.masks.shape == (3, 4, 12, 16)
+    assert len(prediction.auxiliary) == 1
+    masks = torch.zeros(2, 4, 48, 64, dtype=torch.bool)
+    masks[0, :3, 10:30, 5:25] = True
+    masks[1, :, 30:44, 30:60] = True
+    torch.stack(list(clip_losses(prediction, ClipTargets.from_masks(masks)).values())).sum().backward()
+    without = {name for name, value in network.named_parameters() if value.grad is None or not value.grad.abs().sum()}
+    # Key biases shift all scores of a query alike. The first group norm of some layers may see one channel per group.
+    assert {name for name in without if not name.endswith("key.bias")} == set()
+    network.zero_grad()
+
+
+def test_a_few_steps_fit_one_clip():
+    torch.manual_seed(0)
+    network = CommonInstanceTransformer(TINY)
+    masks = torch.zeros(1, 4, 48, 64, dtype=torch.bool)
+    masks[0, :, 10:30, 5:35] = True
+    query = pictures(4) // 4
+    query[masks[0]] += 150
+    targets, support = ClipTargets.from_masks(masks), pictures(2, 1)
+    optimizer = torch.optim.AdamW(network.parameters(), 2e-3)
+    losses = []
+    for _ in range(12):
+        loss = torch.stack(
+            list(clip_losses(network(query, network.encode_supports([support])), targets).values())
+        ).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert min(losses[-3:]) < 0.6 * losses[0]
+
+
+def test_supports_are_encoded_alone_so_caching_and_joining_change_nothing(network):
+    clips = [pictures(2, 1), pictures(1, 2)]
+    with torch.inference_mode():
+        joined = network.encode_supports(clips)
+        apart = torch.cat([network.encode_supports([clip]) for clip in clips])
+    torch.testing.assert_close(joined, apart)
+    with pytest.raises(ConfigError, match="no support"):
+        network.encode_supports([])
+
+
+def test_supports_matter_exactly_when_there_is_a_fuser(network):
+    without = CommonInstanceTransformer(TINY.model_copy(update={"fuser_layers": 0})).eval()
+    with torch.inference_mode():
+        for model, differs in [(network, True), (without, False)]:
+            first, second = (model(pictures(4), model.encode_supports([pictures(2, seed)])).masks for seed in (1, 2))
+            assert bool((first - second).abs().max() > 1e-6) is differs
+
+
+@pytest.mark.parametrize(("position", "query", "support"), [("query", True, False), ("support", False, True)])
+def test_position_codes_go_where_the_setting_says(position, query, support):
+    torch.manual_seed(0)
+    plain = CommonInstanceTransformer(TINY.model_copy(update={"position": "none"})).eval()
+    coded = CommonInstanceTransformer(TINY.model_copy(update={"position": position})).eval()
+    coded.load_state_dict(plain.state_dict())
+    with torch.inference_mode():
+        for is_support, changes in [(False, query), (True, support)]:
+            tokens = [model.encode(pictures(2), support=is_support).tokens for model in (plain, coded)]
+            assert bool((tokens[0] - tokens[1]).abs().max() > 1e-6) is changes
+
+
+def test_the_fuser_layer_is_equation_4_written_out():
+    torch.manual_seed(0)
+    layer = FuserLayer(12, 3, 20, 0.0).eval()
+    e_q, e_s = torch.randn(7, 12), torch.randn(5, 12)
+    state = layer.state_dict()
+
+    def linear(name, x):
+        return x @ state[f"{name}.weight"].T + state[f"{name}.bias"]
+
+    def norm(name, x):
+        x = (x - x.mean(-1, keepdim=True)) / (x.var(-1, keepdim=True, unbiased=False) + 1e-5).sqrt()
+        return x * state[f"{name}.weight"] + state[f"{name}.bias"]
+
+    def ma(name, q, k, v):
+        q, k, v = (linear(f"{name}.{part}", x) for part, x in zip(("query", "key", "value"), (q, k, v), strict=True))
+        heads = [(q[:, h] @ k[:, h].T / 2).softmax(-1) @ v[:, h] for h in (slice(0, 4), slice(4, 8), slice(8, 12))]
+        return linear(f"{name}.out", torch.cat(heads, -1))
+
+    f_q = norm("norm_query", e_q + ma("query_from_support", e_q, e_s, e_s))
+    f_s = norm("norm_support", e_s + ma("support_from_query", e_s, e_q, e_q))
+    fused = norm("norm_fused", f_q + ma("fuse", f_q, f_s, f_s))
+    hidden = linear("feed_forward.layers.0", fused).relu()
+    expected = norm("feed_forward.norm", fused + linear("feed_forward.layers.3", hidden))
+    measured, support = layer(e_q, e_s)
+    torch.testing.assert_close(measured, expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(support, f_s, atol=1e-5, rtol=1e-4)
+
+
+def test_attention_maps_are_distributions_over_the_own_frame():
+    torch.manual_seed(0)
+    maps = AttentionMaps(12, 3)
+    instances, features = torch.randn(2, 4, 12), torch.randn(2, 5, 6, 12)
+    weights = maps(instances, features)
+    assert weights.shape == (4, 2, 3, 5, 6)
+    torch.testing.assert_close(weights.sum((-1, -2)), torch.ones(4, 2, 3))
+    features[1] = 0
+    torch.testing.assert_close(maps(instances, features)[:, 0], weights[:, 0])
+
+
+def test_a_deformable_convolution_starts_as_a_plain_one():
+    torch.manual_seed(0)
+    layer, x = DeformableConv(6, 4), torch.randn(2, 6, 9, 7)
+    torch.testing.assert_close(layer(x), layer.conv(x), atol=1e-5, rtol=1e-4)
+
+
+def test_the_paper_network_can_be_built_and_widths_that_cannot_are_refused():
+    with torch.device("meta"):
+        network = CommonInstanceTransformer(PAPER)
+    assert network.instance_codes.shape == (320, 288)
+    assert network.reduce.in_channels == 1024
+    assert not hasattr(network.backbone.body, "layer4")
+    assert network.backbone.body.layer3[1].conv2.dilation == (2, 2)
+    with pytest.raises(ConfigError, match="divisible by 6"):
+        CommonInstanceTransformer(TINY.model_copy(update={"width": 32}))
+
+
+def test_saved_weights_come_back_and_strange_ones_are_refused(network, tmp_path):
+    save_transformer(network, tmp_path / "weights")
+    again = load_transformer(tmp_path / "weights")
+    with torch.inference_mode():
+        support = network.encode_supports([pictures(1)])
+        first, second = network(pictures(4), support).masks, again(pictures(4), support).masks
+    torch.testing.assert_close(first, second, atol=0.05, rtol=0.05)
+    (tmp_path / "weights" / "transformer.json").write_text('{"width": 48}')
+    with pytest.raises(CheckpointError, match="another network"):
+        load_transformer(tmp_path / "weights")
+    with pytest.raises(CheckpointError, match="not the description"):
+        load_transformer(tmp_path)
+
+
+class Oracle(torch.nn.Module):
+    """Finds bright squares by their colour, in slots that are shuffled anew in every window."""
+
+    config = TINY.model_copy(update={"frames": 8, "slots": 4, "size": (32, 48)})
+    windows = 0
+
+    def forward(self, frames, supports):
+        self.windows += 1
+        assert frames.shape == (8, 32, 48, 3)
+        masks = torch.full((4, 8, 16, 24), -5.0)
+        logits = torch.tensor([-4.0, 4.0]).expand(8, 4, 2).clone()
+        for place, channel in enumerate((0, 1)):
+            slot = (place + self.windows) % 4
+            bright = frames[..., channel].float()[:, ::2, ::2] > 120
+            masks[slot][bright] = 5.0
+            logits[:, slot] = torch.tensor([4.0, -4.0])
+            logits[~bright.flatten(1).any(1), slot] = torch.tensor([0.0, 2.0])
+        return ClipPrediction(SlotPrediction(logits, torch.zeros(8, 4, 4)), masks, ())
+
+
+def two_squares(count, gone=range(0)):
+    for index in range(count):
+        rgb = np.zeros((64, 96, 3), np.uint8)
+        rgb[8:24, (index * 2) % 70 : (index * 2) % 70 + 16, 0] = 255
+        if index not in gone:
+            rgb[40:56, 60 - (index * 2) % 60 : 80 - (index * 2) % 60, 1] = 255
+        yield Frame(index, index / 10, rgb)
+
+
+@pytest.mark.parametrize("count", [1, 7, 8, 9, 14, 40])
+def test_every_frame_is_reported_once_and_ids_last_over_windows(count):
+    stream = SelfShotStream(Oracle(), torch.zeros(1, 24))
+    results = [result for frame in two_squares(count) for result in stream.step(frame)] + stream.finish()
+    assert [result.index for result in results] == list(range(count))
+    owners = {}
+    for result, frame in zip(results, two_squares(count), strict=True):
+        for track_id, mask in zip(result.track_ids, result.masks, strict=True):
+            channel = 0 if rle.decode(mask)[:32].any() else 1
+            owners.setdefault(channel, set()).add(track_id)
+            truth = frame.rgb[..., channel] > 0
+            found = rle.decode(mask)
+            assert (truth & found).sum() / (truth | found).sum() > 0.6
+    assert sorted(map(len, owners.values())) == [1, 1]
+    assert stream.finish() == []
+
+
+def test_a_track_is_absent_where_its_object_is():
+    stream = SelfShotStream(Oracle(), torch.zeros(1, 24), StreamSettings(min_score=0.4))
+    results = [result for frame in two_squares(8, gone=range(3, 6)) for result in stream.step(frame)]
+    seen = [sum(mask is not None for mask in result.masks) for result in results]
+    assert seen == [2, 2, 2, 1, 1, 1, 2, 2]
+
+
+def test_a_long_stream_holds_one_window(network):
+    stream = SelfShotStream(Oracle(), torch.zeros(1, 24))
+    for frame in two_squares(200):
+        stream.step(frame)
+        assert len(stream._frames) <= 8
+        assert stream._before is None or stream._before.masks.shape[1] == 2
+
+
+def test_frames_of_another_size_and_impossible_overlaps_are_refused():
+    stream = SelfShotStream(Oracle(), torch.zeros(1, 24))
+    stream.step(Frame(0, 0.0, np.zeros((64, 96, 3), np.uint8)))
+    with pytest.raises(VideoError, match="size"):
+        stream.step(Frame(1, 0.1, np.zeros((64, 90, 3), np.uint8)))
+    with pytest.raises(ConfigError, match="overlap 8"):
+        SelfShotStream(Oracle(), torch.zeros(1, 24), StreamSettings(overlap=8))
+
+
+def test_track_agreement_is_intersection_over_union_of_volumes():
+    rows = np.zeros((2, 2, 4, 4), bool)
+    rows[0, :, :2] = True
+    columns = np.zeros((1, 2, 4, 4), bool)
+    columns[0, 0] = True
+    np.testing.assert_allclose(track_agreement(rows, columns), [[8 / 24], [0]])
+    assert track_agreement(rows[1:], rows[1:]).item() == 0
