@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -115,3 +116,11 @@ def test_overlap_and_missing_frames_are_refused_and_leave_nothing(tmp_path: Path
     write_davis(dataset, tmp_path / "out", frames_root=tmp_path, frames="none", smaller_on_top=True)
     with pytest.raises(DatasetError, match="exists already"):
         write_davis(dataset, tmp_path / "out", frames_root=tmp_path, frames="none", smaller_on_top=True)
+
+
+def test_a_frame_with_an_unknown_object_gets_no_label_map(tmp_path: Path) -> None:
+    dataset = ytvis_dataset()
+    first = replace(dataset.annotations[0], annotated_frames=(0, 1))
+    write_davis(replace(dataset, annotations=(first, *dataset.annotations[1:])), tmp_path / "out",
+                frames_root=tmp_path, frames="none")  # fmt: skip
+    assert sorted(path.name for path in tmp_path.glob("out/Annotations/480p/v/*")) == ["0.png", "1.png"]

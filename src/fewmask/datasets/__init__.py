@@ -1,0 +1,1 @@
+"""Formats in and out, splits and episodes, the sparse-frame rule, copy-paste synthesis."""

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from fewmask.datasets.json_file import path_inside
+from fewmask.datasets.known_frames import known_frames
 from fewmask.datasets.label_maps import VOID, LabelMap, write_label_map
 from fewmask.datasets.presence import video_names
 from fewmask.datasets.ytvis_types import YtvisAnnotation, YtvisDataset, YtvisVideo
@@ -39,7 +40,7 @@ def write_label_tree(
     frames: FrameCopies = "copy",
     smaller_on_top: bool = False,
 ) -> list[str]:
-    """Write frames and label maps of every video under ``root``; unannotated frames get no label map.
+    """Write frames and label maps of every video under ``root``; frames in which anything is unknown get no label map.
 
     Args:
         dataset: what to write.
@@ -66,7 +67,7 @@ def write_label_tree(
         if frames != "none":
             _place_frames(video, root / layout.frames.format(video=name), stems, frames_root, frames)
         labels = root / layout.labels.format(video=name)
-        for frame in range(video.length) if video.annotated_frames is None else video.annotated_frames:
+        for frame in known_frames(video, of_video[video.id]):
             masks = [
                 (values[annotation.id], mask)
                 for annotation in of_video[video.id]

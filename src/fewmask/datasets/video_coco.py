@@ -12,6 +12,7 @@ from typing import Any
 
 from fewmask.datasets import json_file
 from fewmask.datasets.coco import CocoAnnotation, CocoDataset, CocoImage
+from fewmask.datasets.known_frames import known_frames
 from fewmask.datasets.presence import video_names
 from fewmask.datasets.ytvis_types import (
     OCCLUSION_LEVELS,
@@ -45,7 +46,7 @@ def frames_as_pictures(dataset: YtvisDataset, images_root: Path) -> CocoDataset:
     for video in dataset.videos:
         if not video.file_names:
             raise DatasetError(f"{dataset.path or 'dataset'}: video {video.id} has no file_names, which COCO needs")
-        for frame in _known_frames(video, tracks[video.id]):
+        for frame in known_frames(video, tracks[video.id]):
             extra = {"video_id": video.id, "frame_id": frame}
             image = CocoImage(len(images) + 1, video.file_names[frame], video.height, video.width, extra)
             images.append(image)
@@ -109,15 +110,6 @@ def pictures_as_videos(dataset: CocoDataset) -> YtvisDataset:
 def has_tracks(dataset: CocoDataset) -> bool:
     """Whether any picture says which video it belongs to."""
     return any("video_id" in image.extra for image in dataset.images)
-
-
-def _known_frames(video: YtvisVideo, tracks: Sequence[YtvisAnnotation]) -> list[int]:
-    """The frames in which the video and each of its tracks are annotated."""
-    known = set(range(video.length) if video.annotated_frames is None else video.annotated_frames)
-    for track in tracks:
-        if track.annotated_frames is not None:
-            known &= set(track.annotated_frames)
-    return sorted(known)
 
 
 def _annotation(track: YtvisAnnotation, frame: int, mask: Rle, identity: int, image: CocoImage) -> CocoAnnotation:
