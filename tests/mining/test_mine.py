@@ -17,7 +17,7 @@ from fewmask.datasets.coco import read_coco
 from fewmask.datasets.ytvis import read_ytvis
 from fewmask.errors import ConfigError
 from fewmask.media import rle
-from fewmask.mining.mine import apply_review, mine, unique_names
+from fewmask.mining.mine_videos import apply_review, mine, unique_names
 from fewmask.mining.mined_video import MinedVideo
 from fewmask.mining.settings import MiningSettings
 
@@ -175,7 +175,7 @@ import sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
 import mining_red_square as red_square
-from fewmask.mining.mine import mine
+from fewmask.mining.mine_videos import mine
 from fewmask.mining.settings import MiningSettings
 class Slow(red_square.RedProposer):
     def propose(self, rgb):

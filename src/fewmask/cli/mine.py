@@ -55,7 +55,7 @@ def mine(
 ) -> None:
     """Find object masks in unlabelled videos and write them as a dataset, with a page to review them."""
     if review is not None:
-        from fewmask.mining.mine import apply_review
+        from fewmask.mining.mine_videos import apply_review
 
         written = apply_review(out, review, only_accepted=only_accepted)
         say_json({"instances": written}) if json_output else say(f"reviewed: {written}")

@@ -4,12 +4,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fewmask.mining.background_net import BackgroundNet
     from fewmask.mining.combinations import best_combinations
+    from fewmask.mining.mine_videos import apply_review, mine
     from fewmask.mining.path import best_path
+    from fewmask.mining.settings import MiningSettings
 
-__all__ = ["best_combinations", "best_path"]
+__all__ = ["BackgroundNet", "MiningSettings", "apply_review", "best_combinations", "best_path", "mine"]
 
-_HOMES = {"best_combinations": "combinations", "best_path": "path"}
+_HOMES = {
+    "BackgroundNet": "background_net",
+    "MiningSettings": "settings",
+    "apply_review": "mine_videos",
+    "best_combinations": "combinations",
+    "best_path": "path",
+    "mine": "mine_videos",
+}
 
 
 def __getattr__(name: str) -> Any:

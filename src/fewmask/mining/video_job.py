@@ -98,6 +98,8 @@ def _stage_one(
         start = 0 if spool.last_index is None else spool.last_index + 1
         try:
             with open_frames(job.source, start=start) as source:
+                if source.is_live:
+                    raise VideoError(f"{job.source}: a live source has no end; record it, then mine the recording")
                 fps = source.fps
                 for frame in source:
                     if frame.index % settings.keep_every == 0:

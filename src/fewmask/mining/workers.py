@@ -1,6 +1,8 @@
 """Jobs over processes: what became of each video, the same whatever the number of processes."""
 
 import multiprocessing
+import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -80,8 +82,17 @@ _worker: tuple[Tools, MiningSettings] | None = None
 
 def _start_worker(make_tools: Callable[[], Tools], settings: MiningSettings) -> None:
     global _worker  # noqa: PLW0603 - a process pool hands its workers state in no other way
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     _worker = (make_tools(), settings)
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed must not go on writing: a resumed run may be at the same video."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _mine_in_worker(job: Job) -> VideoOutcome:

@@ -15,13 +15,13 @@ from fewmask.errors import ConfigError
 from fewmask.mining.background_net import BackgroundNet
 from fewmask.mining.flow import DisFlow, FlowEstimator, RaftFlow
 from fewmask.mining.maskrcnn import MaskRcnnProposals
-from fewmask.mining.mine import MiningSummary, mine
+from fewmask.mining.mine_videos import MiningSummary, mine
 from fewmask.mining.proposals import BoolMasks, Proposer, RgbImage, Scores
 from fewmask.mining.sam import SamProposals
 from fewmask.mining.settings import MiningSettings
 from fewmask.mining.workers import VideoOutcome
+from fewmask.minvis.frame_instances import resize_logits
 from fewmask.minvis.pretrained import load
-from fewmask.minvis.segmenter import resize_logits
 from fewmask.models.device import resolve_device
 
 _MOST_WORKERS = 8  # each holds its own networks; more must be asked for
