@@ -5,7 +5,7 @@ areas differ too much frame by frame, are never looked at.
 """
 
 from collections.abc import Sequence
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -71,31 +71,26 @@ def _shared_pixels(
     rows: list[list[Rle | None]], columns: list[list[Rle | None]], row_areas: Pixels, column_areas: Pixels
 ) -> tuple[Pixels, Pixels]:
     """Pixels common to each pair [R, C], and pixels of frames that do not count because the sizes differ [R, C]."""
-    shared = np.zeros((len(rows), len(columns)), dtype=np.int64)
-    lost = np.zeros_like(shared)
-    for frame in np.flatnonzero(row_areas.any(0) & column_areas.any(0)).tolist():
-        present_rows = np.flatnonzero(row_areas[:, frame])
-        present_columns = np.flatnonzero(column_areas[:, frame])
-        row_masks = [rows[r][frame] for r in present_rows.tolist()]
-        column_masks = [columns[c][frame] for c in present_columns.tolist()]
-        both = row_areas[present_rows, frame][:, None] + column_areas[present_columns, frame][None, :]
-        iou = np.asarray(coco_mask.iou(cast(Any, row_masks), cast(Any, column_masks), [0] * len(column_masks)))
-        # areas and IoU give the shared pixels: i = (a + b) iou / (1 + iou), a whole number but for rounding
-        found = np.rint(both * (iou / (1 + iou))).astype(np.int64)
-        block = np.ix_(present_rows, present_columns)
-        differs = _sizes_differ(row_masks, column_masks)
-        if differs is not None:
-            lost[block] += np.where(differs, both, 0)
-            found[differs] = 0
-        shared[block] += found
-    return shared, lost
-
-
-def _sizes_differ(rows: list[Rle | None], columns: list[Rle | None]) -> npt.NDArray[np.bool_] | None:
-    """Which pairs have masks of different sizes [R, C]; None if no pair has."""
-    row_sizes = [mask["size"] for mask in rows if mask is not None]
-    column_sizes = [mask["size"] for mask in columns if mask is not None]
-    first = row_sizes[0]
-    if all(size == first for size in row_sizes) and all(size == first for size in column_sizes):
-        return None
-    return np.array([[a != b for b in column_sizes] for a in row_sizes])
+    frames = np.flatnonzero(row_areas.any(0) & column_areas.any(0)).tolist()
+    areas, column_areas = row_areas.T[frames], column_areas.T[frames]  # [F, R], [F, C]
+    ious = np.zeros((len(frames), len(rows), len(columns)))
+    counts = np.ones_like(ious, dtype=bool)
+    present_rows, present_columns = np.asarray(areas > 0), np.asarray(column_areas > 0)
+    complete = np.asarray(present_rows.all(1) & present_columns.all(1)).tolist()
+    every_row, every_column = range(len(rows)), range(len(columns))
+    for index, frame in enumerate(frames):
+        here = every_row if complete[index] else np.flatnonzero(present_rows[index]).tolist()
+        there = every_column if complete[index] else np.flatnonzero(present_columns[index]).tolist()
+        row_masks: list[Any] = [rows[r][frame] for r in here]
+        column_masks: list[Any] = [columns[c][frame] for c in there]
+        found = coco_mask.iou(row_masks, column_masks, [0] * len(column_masks))
+        block = index if complete[index] else np.ix_([index], here, there)
+        ious[block] = found
+        size = row_masks[0]["size"]
+        if [mask for mask in row_masks + column_masks if mask["size"] != size]:
+            counts[np.ix_([index], here, there)] = [[a["size"] == b["size"] for b in column_masks] for a in row_masks]
+    both = areas[:, :, None] + column_areas[:, None, :]
+    # areas and IoU give the shared pixels: i = (a + b) iou / (1 + iou), a whole number but for rounding
+    ious[~counts] = 0
+    shared = np.rint(both * (ious / (1 + ious))).astype(np.int64).sum(0)
+    return shared, np.where(counts, 0, both).sum(0)
