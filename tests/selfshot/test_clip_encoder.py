@@ -150,6 +150,7 @@ def recipe(**changes):
 @pytest.mark.parametrize("objective", ["instance", "mil_nce", "rank"])
 def test_each_objective_trains_and_leaves_an_encoder(videos, tmp_path, objective):
     task = ClipEncoderTask(recipe(objective=objective, hold_out=2), videos, tmp_path / "frames")
+    (tmp_path / "run").mkdir()
     figures = train(task, task.recipe.train, tmp_path / "run", device=torch.device("cpu"))
     assert 0 <= figures["same_video_at_1"] <= 1
     assert ClipEncoder.from_pretrained(tmp_path / "run" / "weights").embed(clips(1)).shape == (1, 24)
@@ -159,6 +160,7 @@ def test_a_killed_training_goes_on_exactly(videos, tmp_path):
     def run(folder, steps, resume):
         task = ClipEncoderTask(recipe(), videos, tmp_path / "frames")
         settings = task.recipe.train.model_copy(update={"steps": steps, "checkpoint_every": 1})
+        (tmp_path / folder).mkdir(exist_ok=True)
         train(task, settings, tmp_path / folder, device=torch.device("cpu"), resume=resume)
         return task.network.state_dict()
 
@@ -169,24 +171,17 @@ def test_a_killed_training_goes_on_exactly(videos, tmp_path):
         torch.testing.assert_close(parts[name], value)
 
 
-def test_own_clips_are_never_negatives(videos, tmp_path):
+def test_own_clips_in_the_queue_are_no_negatives(videos, tmp_path):
     task = ClipEncoderTask(recipe(), videos, tmp_path / "frames")
-    pair = task.network
-    batch = task.collate([task.sample(0), task.sample(1)])
+    pair, batch = task.network, task.collate([task.sample(0)])
+    losses = []
     with torch.no_grad():
-        # A queue full of clips of the same two videos, in exactly the queries' directions, must change nothing.
-        first = task.loss(batch, torch.device("cpu"))["total"]
         own = pair.query_encoder(batch.clips[:, 0])
-        pair.queue[:2], pair.queue_videos[:] = own, NO_VIDEO
-        pair.queue_videos[:2] = batch.videos
-        pair.position.zero_()
-        alone = task.loss(batch, torch.device("cpu"))["total"]
-        pair.queue[:2], pair.queue_videos[:] = own, NO_VIDEO
-        pair.queue_videos[:2] = 99
-        misled = task.loss(batch, torch.device("cpu"))["total"]
-    # In both batches each video has the other one's clips as negatives.
-    torch.testing.assert_close(first, alone, atol=1e-4, rtol=1e-4)
-    assert misled > alone
+        for owner in (NO_VIDEO, int(batch.videos[0]), 99):
+            pair.queue[:], pair.queue_videos[:] = own, owner
+            losses.append(task.loss(batch, torch.device("cpu"))["total"].item())
+    assert losses[:2] == [0, 0]
+    assert losses[2] > 0.1
 
 
 def test_samples_depend_on_their_number_alone_and_stored_frames_are_decoded_once(videos, tmp_path):

@@ -136,14 +136,16 @@ class ClipEncoderTask:
         key_videos = videos[:, None].expand(count, per_video)
         all_keys = torch.cat([gathered(keys.flatten(0, 1)), pair.queue])
         all_videos = torch.cat([gathered(key_videos.flatten()), pair.queue_videos])
-        near = torch.einsum("vcd,vpd->vcp", queries, keys)
-        near = near[:, ~torch.eye(per_video, dtype=torch.bool, device=device)].unflatten(1, (per_video, per_video - 1))
-        far = torch.einsum("vcd,nd->vcn", queries, all_keys.to(queries.dtype))
         # Neither the video's own clips, of now or in the queue, nor places of the queue not yet filled are negatives.
         none = (all_videos[None] == videos[:, None]) | (all_videos < 0)[None]
-        far = far.masked_fill(none[:, None], -torch.inf)
-        objective = rank_loss_of if recipe.objective == "rank" else mil_nce_loss_of
-        total = objective(near, far, temperature=recipe.temperature)
+        with torch.autocast(device.type, enabled=False):  # ranks are decided by differences of a few hundredths
+            near = torch.einsum("vcd,vpd->vcp", queries.float(), keys.float())
+            others = ~torch.eye(per_video, dtype=torch.bool, device=device)
+            near = near[:, others].unflatten(1, (per_video, per_video - 1))
+            far = torch.einsum("vcd,nd->vcn", queries.float(), all_keys.float())
+            far = far.masked_fill(none[:, None], -torch.inf)
+            objective = rank_loss_of if recipe.objective == "rank" else mil_nce_loss_of
+            total = objective(near, far, temperature=recipe.temperature)
         pair.enqueue(keys.flatten(0, 1), key_videos.flatten())
         with torch.no_grad():
             right = (near.amax(-1) > far.amax(-1)).float().mean()
