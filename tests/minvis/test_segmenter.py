@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import AutoImageProcessor, Mask2FormerConfig, Mask2FormerForUniversalSegmentation, ResNetConfig
 
-from fewmask.errors import CheckpointError, VideoError
+from fewmask.errors import CheckpointError, ConfigError, VideoError
 from fewmask.minvis.segmenter import (
     Mask2FormerSegmenter,
     PixelNormalisation,
@@ -124,6 +124,11 @@ def test_bfloat16_autocast_stays_close_and_returns_float32():
     assert rounded.masks_queries_logits.dtype == torch.float32
     difference = (rounded.class_queries_logits - exact.class_queries_logits).abs().median()
     assert 0 < difference < 0.05  # a gate at its threshold may flip, and single values with it
+
+
+def test_half_precision_weights_are_refused_with_advice():
+    with pytest.raises(ConfigError, match="autocast_dtype"):
+        Mask2FormerSegmenter(tiny_model().half())
 
 
 def test_folder_round_trip_and_transformers_reads_it(tmp_path):

@@ -110,7 +110,7 @@ class Mask2FormerSegmenter(nn.Module):
             the returned tensors in float32; None = everything in the weights' type.
 
     Raises:
-        ConfigError: a pre-norm model.
+        ConfigError: a pre-norm model, or weights in half precision.
     """
 
     def __init__(
@@ -124,6 +124,10 @@ class Mask2FormerSegmenter(nn.Module):
         super().__init__()
         if model.config.pre_norm:
             raise ConfigError("a pre-norm Mask2Former is not supported; published ones are post-norm")
+        if model.dtype not in {torch.float32, torch.float64}:
+            raise ConfigError(
+                f"weights are {model.dtype}, not float32 or float64; use autocast_dtype for half precision"
+            )
         self.model = model.eval()
         use_fast_deformable_attention(model)
         pixel_decoder = model.model.pixel_level_module.decoder
