@@ -14,6 +14,9 @@ from fewmask.errors import FewmaskError
 VERBS = {
     "demo": ("demo", "demo"),
     "segment": ("segment", "segment"),
+    "index": ("index", "index"),
+    "retrieve": ("retrieve", "retrieve"),
+    "mine": ("mine", "mine"),
     "train": ("train", "app"),
     "eval": ("eval", "app"),
     "synth": ("synth", "synth"),

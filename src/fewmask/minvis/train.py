@@ -46,6 +46,8 @@ class MinvisRecipe(BaseModel):
     )
     validation_short_side: int = 256
     augmentation: Augmentation = Field(default_factory=Augmentation)
+    calm_after: int | None = Field(None, ge=0, description="step from which calm_augmentation holds; null = never")
+    calm_augmentation: Augmentation = Field(default_factory=Augmentation)
     points: int = Field(12544, gt=0, description="points per mask in matching and losses")
     backbone_rate: float = Field(0.1, ge=0, description="learning rate of the backbone relative to the rest")
     train: TrainSettings
@@ -118,13 +120,16 @@ class MinvisTask:
         epoch, place = divmod(number, len(videos))
         order = np.random.default_rng((recipe.train.seed, epoch)).permutation(len(videos))
         random = np.random.default_rng((recipe.train.seed, 1, number))
-        size = recipe.sizes[(number // recipe.train.batch_size) % len(recipe.sizes)]
-        frame = view(_any_frame(videos[order[place]], random).load(), size, recipe.augmentation, random)
-        if random.random() < recipe.augmentation.paste:
+        step = number // recipe.train.batch_size
+        size = recipe.sizes[step % len(recipe.sizes)]
+        calm = recipe.calm_after is not None and step >= recipe.calm_after
+        strength = recipe.calm_augmentation if calm else recipe.augmentation
+        frame = view(_any_frame(videos[order[place]], random).load(), size, strength, random)
+        if random.random() < strength.paste:
             other = _any_frame(videos[int(random.integers(len(videos)))], random).load()
-            frame = paste(frame, view(other, size, recipe.augmentation, random), recipe.augmentation, random)
-        frame = drop_small(frame, recipe.augmentation.least_area)
-        rgb = recolour(frame.rgb, recipe.augmentation.colour, random) if recipe.augmentation.colour else frame.rgb
+            frame = paste(frame, view(other, size, strength, random), strength, random)
+        frame = drop_small(frame, strength.least_area)
+        rgb = recolour(frame.rgb, strength.colour, random) if strength.colour else frame.rgb
         return _Sample(LabelledFrame(rgb, frame.masks, frame.labels), int(random.integers(2**62)))
 
     def collate(self, samples: Sequence[_Sample]) -> _Batch:
