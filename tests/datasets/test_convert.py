@@ -192,7 +192,7 @@ def test_refusals_write_nothing(tmp_path: Path) -> None:
     for a, b, to, says in [
         (source, taken, None, "exists already"),
         (source, tmp_path / "out", "labelme", "labelme files are read, not written"),
-        (tmp_path / "plain.json", tmp_path / "out.json", None, "--single-frames"),
+        (tmp_path / "plain.json", tmp_path / "out.json", None, "plain.json: the pictures .* --single-frames"),
         (tmp_path / "coco.json", tmp_path / "out", None, "say with --to"),
     ]:
         with pytest.raises(DatasetError, match=says):

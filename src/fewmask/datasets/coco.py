@@ -78,6 +78,8 @@ class CocoDataset:
     info: Mapping[str, Any] = field(default_factory=dict)
     supercategories: Mapping[int, str] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
+    path: Path | None = field(default=None, compare=False)
+    """Where it was read from; named in error messages."""
 
     @cached_property
     def annotations_of(self) -> Mapping[int, Sequence[CocoAnnotation]]:
@@ -134,6 +136,7 @@ def read_coco(
         info=info if isinstance(info, dict) else {},
         supercategories={key: value for key, value in above.items() if isinstance(value, str)},
         extra=_extra(document, _DATASET_KEYS),
+        path=path,
     )
 
 

@@ -178,7 +178,7 @@ def _as_videos(loaded: _Loaded, options: ConvertOptions, notes: list[str]) -> Yt
         videos = pictures_as_frames(dataset)
     else:
         raise DatasetError(
-            f"{dataset.images_root}: the pictures do not say which video they belong to, nor objects which track; "
+            f"{dataset.path}: the pictures do not say which video they belong to, nor objects which track; "
             "take every picture as a video of one frame with --single-frames"
         )
     used = {"video_id", "frame_id", "frame_index", "frame_ind", "instance_id", "track_id", "occlusion"}

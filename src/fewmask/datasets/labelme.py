@@ -49,7 +49,7 @@ def read_labelme(root: str | Path, *, max_bytes: int = json_file.MAX_BYTES) -> C
     labels = sorted({found.label for picture in pictures for found in picture.objects})
     ids = {label: number for number, label in enumerate(labels, start=1)}
     images, annotations = _entries(pictures, ids)
-    return CocoDataset(images, annotations, {number: label for label, number in ids.items()}, base)
+    return CocoDataset(images, annotations, {number: label for label, number in ids.items()}, base, path=root)
 
 
 @dataclass

@@ -64,7 +64,7 @@ def read_mask_pictures(root: str | Path, *, category: str = "object") -> CocoDat
             for value, mask in found.items():
                 entry = annotation_of(mask, annotation_id=len(annotations) + 1, image_id=image.id, category_id=1)
                 annotations.append(replace(entry, iscrowd=value == VOID and len(found) > 1))
-    return CocoDataset(tuple(pictures), tuple(annotations), {1: category}, images)
+    return CocoDataset(tuple(pictures), tuple(annotations), {1: category}, images, path=root)
 
 
 def write_mask_folders(

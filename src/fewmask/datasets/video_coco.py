@@ -76,25 +76,26 @@ def pictures_as_frames(dataset: CocoDataset) -> YtvisDataset:
             ``track_id``), two annotations of one track in a picture, or sizes or classes that change within a video
             or track.
     """
+    name = "" if dataset.path is None else f"{dataset.path}: "
     pictures: dict[int, list[CocoImage]] = {}
     for image in dataset.images:
-        pictures.setdefault(_whole(image.extra, ("video_id",), f"image {image.id}"), []).append(image)
-    records = _records(dataset)
+        pictures.setdefault(_whole(image.extra, ("video_id",), f"{name}image {image.id}"), []).append(image)
+    records = _records(dataset, name)
     videos: list[YtvisVideo] = []
     place: dict[int, tuple[int, int]] = {}  # image id -> (index of its video, frame)
     for video_id in [*records, *(key for key in pictures if key not in records)]:
-        video, frames = _video(video_id, pictures.get(video_id, []), records.get(video_id, ()))
+        video, frames = _video(video_id, pictures.get(video_id, []), records.get(video_id, ()), name)
         place |= {image: (len(videos), frame) for image, frame in frames.items()}
         videos.append(video)
     tracks: dict[tuple[int, int], list[CocoAnnotation]] = {}
     for annotation in dataset.annotations:
-        track = _whole(annotation.extra, _TRACK_KEYS, f"annotation {annotation.id}")
+        track = _whole(annotation.extra, _TRACK_KEYS, f"{name}annotation {annotation.id}")
         tracks.setdefault((place[annotation.image_id][0], track), []).append(annotation)
     ids = [track for _, track in tracks]
     keep_ids = len(set(ids)) == len(ids) and min(ids, default=1) >= 1  # else they are only unique within a video
     frame_of = {image: frame for image, (_, frame) in place.items()}
     made = [
-        _track(track if keep_ids else number, videos[index], parts, frame_of)
+        _track(track if keep_ids else number, videos[index], parts, frame_of, name)
         for number, ((index, track), parts) in enumerate(tracks.items(), start=1)
     ]
     return _dataset(dataset, videos, sorted(made, key=lambda track: track.id))
@@ -103,7 +104,7 @@ def pictures_as_frames(dataset: CocoDataset) -> YtvisDataset:
 def pictures_as_videos(dataset: CocoDataset) -> YtvisDataset:
     """Every picture as a video of one frame, every annotation as a track of one mask; ids stay as they are."""
     videos = [YtvisVideo(i.id, i.width, i.height, 1, (i.file_name,)) for i in dataset.images]
-    tracks = [_track(a.id, YtvisVideo(a.image_id, 1, 1, 1), [a], {a.image_id: 0}) for a in dataset.annotations]
+    tracks = [_track(a.id, YtvisVideo(a.image_id, 1, 1, 1), [a], {a.image_id: 0}, "") for a in dataset.annotations]
     return _dataset(dataset, videos, tracks)
 
 
@@ -140,26 +141,28 @@ def _record(video: YtvisVideo, name: str) -> dict[str, Any]:
     }
 
 
-def _records(dataset: CocoDataset) -> dict[int, tuple[str, ...]]:
+def _records(dataset: CocoDataset, name: str) -> dict[int, tuple[str, ...]]:
     """Video id -> the names of all its frames, empty where the list ``videos`` does not tell them."""
     if "videos" not in dataset.extra:
         return {}
     found: dict[int, tuple[str, ...]] = {}
-    for index, entry in enumerate(json_file.entries(dataset.extra, "videos", "COCO file")):
-        where = f"videos[{index}]"
+    for index, entry in enumerate(json_file.entries(dataset.extra, "videos", f"{name}COCO file")):
+        where = f"{name}videos[{index}]"
         key = json_file.integer(entry, "id", where)
         if key in found:
             raise DatasetError(f"{where}: id {key} is there twice")
         names = json_file.field(entry, "file_names", list, where) if "file_names" in entry else []
-        found[key] = tuple(json_file.relative_name(name, where) for name in names)
+        found[key] = tuple(json_file.relative_name(frame, where) for frame in names)
     return found
 
 
-def _video(video_id: int, images: Sequence[CocoImage], names: Sequence[str]) -> tuple[YtvisVideo, dict[int, int]]:
+def _video(
+    video_id: int, images: Sequence[CocoImage], names: Sequence[str], file: str
+) -> tuple[YtvisVideo, dict[int, int]]:
     """The video of the pictures that belong to it, and the frame of each picture's id."""
-    numbers = {image.id: _whole(image.extra, _FRAME_KEYS, f"image {image.id}") for image in images}
+    numbers = {image.id: _whole(image.extra, _FRAME_KEYS, f"{file}image {image.id}") for image in images}
     order = sorted(images, key=lambda image: numbers[image.id])
-    where = f"video {video_id}"
+    where = f"{file}video {video_id}"
     if len(set(numbers.values())) != len(order):
         raise DatasetError(f"{where}: two pictures have the same frame number")
     if len({(image.height, image.width) for image in order}) != 1:
@@ -179,9 +182,9 @@ def _video(video_id: int, images: Sequence[CocoImage], names: Sequence[str]) -> 
 
 
 def _track(
-    identity: int, video: YtvisVideo, parts: Sequence[CocoAnnotation], frame_of: Mapping[int, int]
+    identity: int, video: YtvisVideo, parts: Sequence[CocoAnnotation], frame_of: Mapping[int, int], file: str
 ) -> YtvisAnnotation:
-    where = f"video {video.id}, track {identity}"
+    where = f"{file}video {video.id}, track {identity}"
     if len({(part.category_id, part.iscrowd) for part in parts}) > 1:
         raise DatasetError(f"{where}: its annotations differ in category_id or iscrowd")
     at = {frame_of[part.image_id]: part for part in parts}
