@@ -1,6 +1,6 @@
 import numpy as np
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fewmask.vipmt.letterbox import Letterbox, normalise
@@ -9,6 +9,7 @@ from fewmask.vipmt.token_masks import repair_degenerate, to_tokens
 sides = st.integers(1, 400)
 
 
+@settings(deadline=None)
 @given(sides, sides)
 def test_the_picture_fits_and_touches_two_borders(height, width):
     box = Letterbox.fit((height, width), (48, 80))
@@ -17,6 +18,7 @@ def test_the_picture_fits_and_touches_two_borders(height, width):
     assert box.height == 48 or box.width == 80
 
 
+@settings(deadline=None)
 @given(sides, sides, st.integers(0, 399), st.integers(0, 399))
 def test_a_single_marked_pixel_keeps_a_token(height, width, row, column):
     mask = np.zeros((height, width), dtype=bool)

@@ -122,6 +122,12 @@ def bad_two_masks(folder):
     return r"a\.jpg: has 2 masks"
 
 
+def bad_unlisted_picture(folder):
+    (folder / "instances.json").write_text(json.dumps({"images": [], "annotations": [], "categories": []}))
+    picture(folder / "a.jpg")
+    return r"a\.jpg: not listed in instances\.json"
+
+
 def bad_nothing(folder):
     return "no pictures there"
 
@@ -142,6 +148,7 @@ def bad_missing(folder):
         bad_orphan_mask,
         bad_odd_file,
         bad_two_masks,
+        bad_unlisted_picture,
         bad_nothing,
         bad_missing,
     ],

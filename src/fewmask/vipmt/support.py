@@ -107,7 +107,7 @@ def read_support(support: Support) -> SupportSet:
     if len(annotations) > 1:
         raise DatasetError(f"{path}: {len(annotations)} JSON files ({annotations[0].name}, ...); {_COCO_HINT}")
     if annotations:
-        return _read_coco(annotations[0])
+        return _read_coco(annotations[0], [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES])
     if files and [folder for folder in folders if folder.name != NEGATIVE_FOLDER]:
         raise DatasetError(
             f"{path}: pictures beside the folder {folders[0].name}/; put each class into its own folder, or all "
@@ -218,8 +218,13 @@ def _read_video(video: Path, masks: dict[int, Path]) -> list[SupportPicture]:
     return found
 
 
-def _read_coco(path: Path) -> SupportSet:
+def _read_coco(path: Path, beside: Sequence[Path] = ()) -> SupportSet:
+    """Every image of the file, and none of the pictures ``beside`` it may be missing from it."""
     dataset = read_coco(path)
+    listed = {dataset.path_of(image).resolve() for image in dataset.images}
+    unlisted = [picture for picture in beside if picture.resolve() not in listed]
+    if unlisted:
+        raise DatasetError(f"{unlisted[0]}: not listed in {path.name}; annotate it there or remove it")
     classes: dict[str, list[SupportPicture]] = {}
     for image in dataset.images:
         annotations = dataset.annotations_of[image.id]

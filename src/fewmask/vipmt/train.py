@@ -1,21 +1,33 @@
 """What the training loop needs to know of VIPMT (sections 4.4 and 5.1)."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from torch import Tensor, nn
 
+from fewmask.datasets.coco import read_coco
 from fewmask.datasets.draws import draw, seed_of
-from fewmask.errors import ConfigError
+from fewmask.datasets.ytvis import read_ytvis
+from fewmask.errors import CheckpointError, ConfigError, DatasetError
+from fewmask.models.checkpoint_file import read_checkpoint
 from fewmask.training.settings import TrainSettings
 from fewmask.vipmt.config import VIPMTConfig
 from fewmask.vipmt.convert import save_weights
-from fewmask.vipmt.episodes import EpisodeSampler, Shot, TrainingEpisode
+from fewmask.vipmt.episodes import (
+    EpisodeSampler,
+    LabelledVideo,
+    Shot,
+    TrainingEpisode,
+    split_categories,
+    videos_of_coco,
+    videos_of_ytvis,
+)
 from fewmask.vipmt.exemplars import Exemplars
 from fewmask.vipmt.feature_cache import FeatureCache
 from fewmask.vipmt.losses import SegmentedClip, clip_losses, iou_labels
@@ -26,12 +38,16 @@ from fewmask.vipmt.token_masks import to_tokens
 from fewmask.vipmt.views import shot_mask
 
 
+def _read_config(values: Any) -> Any:
+    return VIPMTConfig.from_dict(values) if isinstance(values, dict) else values
+
+
 class VIPMTRecipe(BaseModel):
     """One trained network. Stored as TOML under recipes/vipmt/."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    network: VIPMTConfig = Field(default_factory=VIPMTConfig)
+    network: Annotated[VIPMTConfig, BeforeValidator(_read_config)] = Field(default_factory=VIPMTConfig)
     shots: int = Field(5, ge=1, description="supports per episode")
     clips: int = Field(3, ge=1, description="clips per episode; from the second on they have memory")
     views: int = Field(4, ge=1, description="augmentations per picture")
@@ -106,13 +122,13 @@ class VIPMTTask:
         del device  # features and masks are made where the network is
         sums: dict[str, Tensor] = {}
         step = batch[0].number // self.recipe.train.batch_size
-        supports = [self._encode(item.episode, item.episode.supports) for item in batch]
+        supports = [self.encode(item.episode, item.episode.supports) for item in batch]
         for index in range(self.recipe.clips):
             clips = []
             for item, (support, support_masks) in zip(batch, supports, strict=True):
                 shots = item.episode.memories[index] if step >= self.recipe.memory_after else ()
-                memory, memory_masks = self._encode(item.episode, shots) if shots else (None, support_masks[:0])
-                masks = self._masks(item.episode, item.episode.clips[index])
+                memory, memory_masks = self.encode(item.episode, shots) if shots else (None, support_masks[:0])
+                masks = self.masks(item.episode, item.episode.clips[index])
                 features = self.features.get(item.episode.clips[index])
                 result = self._vipmt.segment(features, self._vipmt.config.input_size, support, memory)
                 clips.append(SegmentedClip(result, masks, torch.cat((support_masks, memory_masks))))
@@ -128,7 +144,7 @@ class VIPMTTask:
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """Mean J of the first two clips of held-out base classes, the second with its predicted memory's truth.
+        """Mean J of two clips of held-out base classes, the second with the true masks of the first as memory.
 
         Beside it the J of the thresholded prior, the untrained guess on the same features.
         """
@@ -138,10 +154,10 @@ class VIPMTTask:
         categories = self.validation.categories
         for number in range(self.recipe.validation_episodes):
             episode = self.validation.draw(categories[number % len(categories)], number)
-            support, _ = self._encode(episode, episode.supports)
+            support, _ = self.encode(episode, episode.supports)
             for index, name in ((0, "j"), (1, "j_memory"))[: len(episode.clips)]:
-                memory = self._encode(episode, episode.memories[index])[0] if episode.memories[index] else None
-                masks = self._masks(episode, episode.clips[index])
+                memory = self.encode(episode, episode.memories[index])[0] if episode.memories[index] else None
+                masks = self.masks(episode, episode.clips[index])
                 features = self.features.get(episode.clips[index])
                 result = self._vipmt.segment(features, self._vipmt.config.input_size, support, memory)
                 scores[name] += iou_labels(result.masks, masks).tolist()
@@ -153,11 +169,13 @@ class VIPMTTask:
         """Write weights as `VIPMT.from_pretrained` reads them."""
         save_weights(self.network.state_dict(), self._vipmt.config, folder)
 
-    def _encode(self, episode: TrainingEpisode, shots: Sequence[Shot]) -> tuple[Exemplars, Tensor]:
-        masks = self._masks(episode, shots)
+    def encode(self, episode: TrainingEpisode, shots: Sequence[Shot]) -> tuple[Exemplars, Tensor]:
+        """Shots of an episode as exemplars, and their masks."""
+        masks = self.masks(episode, shots)
         return self._vipmt.exemplars(self.features.get(shots), masks), masks
 
-    def _masks(self, episode: TrainingEpisode, shots: Sequence[Shot]) -> Tensor:
+    def masks(self, episode: TrainingEpisode, shots: Sequence[Shot]) -> Tensor:
+        """True masks of the episode's class in N shots, bool [N, H, W]."""
         size = self._vipmt.config.input_size
         masks = np.stack([shot_mask(shot, episode.category, size) for shot in shots])
         return torch.from_numpy(masks).to(self._vipmt.device)
@@ -166,10 +184,89 @@ class VIPMTTask:
         """IoUNet's loss on noisy true masks (its "video" and "image" modes), summed over a clip's frames."""
         generator = torch.Generator().manual_seed(seed_of("vipmt noise", item.number))
         shots = item.episode.clips[0]
-        truth = to_tokens(self._masks(item.episode, shots))
+        truth = to_tokens(self.masks(item.episode, shots))
         noisy = noisy_masks(truth.cpu(), generator).to(truth.device)
         features = self.features.get(shots)
         pooled = pool_channels(features.blocks[3], self._vipmt.config.prior_channels)
         maps = structural_similarity_maps(pooled, noisy, support.regions)
         scores = self._vipmt.iou_net(features, torch.cat((noisy[:, None].to(maps.dtype), maps), dim=1))
         return (scores - iou_labels(noisy, truth).to(scores.dtype)).abs().sum()
+
+
+def read_videos(data: Path, root: Path | None = None) -> tuple[list[LabelledVideo], Mapping[int, str]]:
+    """The labelled videos of a COCO or YouTube-VIS format file, and its category names.
+
+    Args:
+        data: the JSON file.
+        root: folder of the pictures; by default what the format's reader takes.
+
+    Raises:
+        DatasetError: malformed, or of neither format.
+    """
+    try:
+        keys = set(json.loads(data.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise DatasetError(f"{data}: cannot be read as JSON ({' '.join(str(error).split())})") from error
+    if "videos" in keys:
+        videos = read_ytvis(data)
+        names = {category.id: category.name for category in videos.categories}
+        return videos_of_ytvis(videos, root or data.parent / "JPEGImages", names), names
+    if "images" in keys:
+        images = read_coco(data, root)
+        return videos_of_coco(images, images.categories), images.categories
+    raise DatasetError(f"{data}: neither 'videos' nor 'images' in it; give a YouTube-VIS or COCO format file")
+
+
+def load_backbone(network: VIPMTNetwork, path: Path) -> None:
+    """Fill the frozen backbone from an ImageNet checkpoint; a classifier in it is left out.
+
+    Raises:
+        CheckpointError: the checkpoint lacks a tensor of the backbone.
+    """
+    found = read_checkpoint(path)
+    expected = network.backbone.state_dict()
+    filled = {key: value for key, value in found.items() if key in expected}
+    missing = [key for key in expected if key not in filled and not key.endswith("num_batches_tracked")]
+    if missing:
+        raise CheckpointError(f"{path}: no tensor {missing[0]!r}; it is not a {network.config.backbone} checkpoint")
+    network.backbone.load_state_dict(filled, strict=False)
+
+
+def make_task(
+    recipe: VIPMTRecipe, data: Path, backbone: Path, *, root: Path | None = None, novel: Collection[str] = ()
+) -> VIPMTTask:
+    """The task that `fewmask train vipmt` runs.
+
+    Args:
+        recipe: what to train.
+        data: COCO or YouTube-VIS format file with masks.
+        backbone: checkpoint of the frozen backbone.
+        root: folder of the pictures.
+        novel: names of classes that training must not see.
+
+    Raises:
+        DatasetError, CheckpointError, ConfigError: see the parts; or ``novel`` names a class that the data lacks.
+    """
+    videos, names = read_videos(data, root)
+    unknown = sorted(set(novel) - set(names.values()))
+    if unknown:
+        raise ConfigError(f"novel class {unknown[0]!r} is not a class of {data}")
+    base = [key for key, name in names.items() if name not in novel]
+    train, held = split_categories(videos, base, least=recipe.least_videos, held_out=recipe.held_out)
+    torch.manual_seed(recipe.train.seed)
+    network = VIPMTNetwork(recipe.network)
+    load_backbone(network, backbone)
+
+    def sampler(categories: Sequence[int]) -> EpisodeSampler:
+        return EpisodeSampler(
+            videos,
+            categories,
+            shots=recipe.shots,
+            clip_length=recipe.network.clip_length,
+            clips=recipe.clips,
+            memory_length=recipe.network.memory_length,
+            views=recipe.views,
+            seed=recipe.train.seed,
+        )
+
+    return VIPMTTask(recipe, network, sampler(train), sampler(held) if held else None)

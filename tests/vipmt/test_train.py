@@ -1,0 +1,190 @@
+import json
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from fewmask.datasets.coco import read_coco
+from fewmask.errors import ConfigError, DatasetError
+from fewmask.training.settings import TrainSettings
+from fewmask.vipmt.episodes import EpisodeSampler, LabelledFrame, LabelledVideo, Shot, split_categories, videos_of_coco
+from fewmask.vipmt.feature_cache import FeatureCache
+from fewmask.vipmt.mask_noise import noisy_masks
+from fewmask.vipmt.model import VIPMT
+from fewmask.vipmt.network import VIPMTNetwork
+from fewmask.vipmt.train import VIPMTRecipe, VIPMTTask
+from fewmask.vipmt.views import shot_mask, shot_picture
+
+SIZE = (40, 64)
+
+
+@pytest.fixture(scope="module")
+def stills(tmp_path_factory):
+    """Ten pictures: red squares (class 1) and blue bars (class 2), five of each."""
+    folder = tmp_path_factory.mktemp("coco")
+    rng = np.random.default_rng(0)
+    images, annotations = [], []
+    for key in range(1, 11):
+        category = 1 + key % 2
+        x, y = (int(v) for v in rng.integers(2, 20, 2))
+        width, height = (16, 16) if category == 1 else (30, 8)
+        rgb = rng.integers(90, 120, (*SIZE, 3), dtype=np.uint8)
+        rgb[y : y + height, x : x + width] = (220, 20, 20) if category == 1 else (20, 20, 220)
+        Image.fromarray(rgb).save(folder / f"{key}.png")
+        images.append({"id": key, "file_name": f"{key}.png", "height": SIZE[0], "width": SIZE[1]})
+        outline = [x, y, x + width, y, x + width, y + height, x, y + height]
+        annotations.append(
+            {
+                "id": key,
+                "image_id": key,
+                "category_id": category,
+                "segmentation": [outline],
+                "bbox": [x, y, width, height],
+                "area": width * height,
+                "iscrowd": 0,
+            }
+        )
+    document = {
+        "images": images,
+        "annotations": annotations,
+        "categories": [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}],
+    }
+    (folder / "instances.json").write_text(json.dumps(document))
+    return videos_of_coco(read_coco(folder / "instances.json"), (1, 2))
+
+
+def recipe(config, **changes):
+    settings = {"steps": 2, "batch_size": 2, "learning_rate": 1e-3, "clip_norm": 1.0, **changes.pop("train", {})}
+    values = {"network": config, "shots": 2, "clips": 2, "validation_episodes": 2, **changes}
+    return VIPMTRecipe(train=TrainSettings(**settings), **values)
+
+
+@pytest.fixture
+def small(tiny_config):
+    return replace(tiny_config, input_size=SIZE, clip_length=2, memory_length=2)
+
+
+def test_episodes_are_pure_functions_of_their_number(stills):
+    sampler = EpisodeSampler(stills, [1, 2], shots=3, clip_length=3, seed=5)
+    assert sampler.draw(1, 7) == sampler.draw(1, 7)
+    assert len({sampler.draw(1, n).clips for n in range(20)}) > 5
+    for number in range(10):
+        episode = sampler.draw(2, number)
+        queries = {shot.frame.key for clip in episode.clips for shot in clip}
+        assert len(queries) == 1
+        assert not queries & {shot.frame.key for shot in episode.supports}
+        assert [len(clip) for clip in episode.clips] == [3, 3, 3]
+        assert episode.memories[0] == ()
+        assert set(episode.memories[1]) <= set(episode.clips[0])
+        assert set(episode.memories[2]) <= set(episode.clips[0] + episode.clips[1])
+
+
+def test_clips_of_a_video_end_at_the_released_places():
+    frames = tuple(LabelledFrame(f"f{i}", Path(), lambda _: np.ones((8, 8), dtype=bool)) for i in range(23))
+    video = LabelledVideo("long", frames, {1: tuple(range(23))})
+    other = LabelledVideo("other", frames[:1], {1: (0,)})
+    sampler = EpisodeSampler([video, other], [1], clip_length=5, clips=3)
+    for number in range(30):
+        episode = sampler.draw(1, number)
+        if (
+            episode.supports[0].frame.key == "f0"
+            and len(episode.clips[0]) == 5
+            and episode.clips[0][0].frame != frames[0]
+        ):
+            ends = [int(clip[-1].frame.key[1:]) + 1 for clip in episode.clips]
+            assert ends == sorted(ends)
+            assert set(ends) <= {5, 10, 15, 20}
+
+
+def test_too_few_videos_are_told(stills):
+    with pytest.raises(DatasetError, match="class 9 is shown by 0 videos"):
+        EpisodeSampler(stills, [9])
+    with pytest.raises(ConfigError, match="least_videos"):
+        split_categories(stills, [1, 2], least=50, held_out=1)
+
+
+def test_held_out_classes_are_not_trained_on(stills):
+    train, held = split_categories(stills, [1, 2], least=2, held_out=3)
+    assert sorted(train + held) == [1, 2]
+    assert len(train) == 2
+
+
+def test_views_move_picture_and_mask_together(stills):
+    frame = next(v for v in stills if 1 in v.shown).frames[0]
+    for view in range(4):
+        shot = Shot(frame, view)
+        picture, mask = shot_picture(shot, SIZE), shot_mask(shot, 1, SIZE)
+        red = picture[..., 0].astype(int) - picture[..., 2] > 100
+        assert (red & mask).sum() / (red | mask).sum() > 0.8
+
+
+def test_cached_features_are_the_encoded_ones_in_half_precision(tiny_network, stills):
+    shots = [Shot(video.frames[0], 0) for video in stills[:3]]
+    kept, fresh = FeatureCache(tiny_network, 1 << 30), FeatureCache(tiny_network, 0)
+    first = kept.get(shots)
+    assert kept.bytes > 0
+    assert fresh.bytes == 0
+    for a, b, c in zip(first.blocks, kept.get(shots).blocks, fresh.get(shots).blocks, strict=True):
+        assert torch.equal(a, b)
+        assert torch.equal(a, c)
+    assert fresh.bytes == 0
+
+
+def test_noise_is_reproducible_and_leaves_masks_of_all_qualities():
+    masks = torch.zeros(60, 20, 30, dtype=torch.bool)
+    masks[:, 5:15, 8:22] = True
+    noisy = noisy_masks(masks, torch.Generator().manual_seed(0))
+    assert torch.equal(noisy, noisy_masks(masks, torch.Generator().manual_seed(0)))
+    iou = (noisy & masks).sum((1, 2)) / (noisy | masks).sum((1, 2))
+    assert iou.max() == 1
+    assert iou.min() < 0.4
+    assert ((iou > 0.5) & (iou < 0.95)).any()
+
+
+@pytest.mark.parametrize("iou_training", ["real", "noisy"])
+def test_one_step_reaches_every_trained_parameter(small, stills, iou_training):
+    torch.manual_seed(0)
+    task = VIPMTTask(
+        recipe(small, iou_training=iou_training),
+        VIPMTNetwork(small).train(),
+        EpisodeSampler(stills, [1, 2], shots=2, clip_length=2),
+    )
+    batch = task.collate([task.sample(number) for number in (0, 1)])
+    assert {item.episode.category for item in batch} == {1, 2}
+    losses = task.loss(batch, torch.device("cpu"))
+    torch.testing.assert_close(losses["total"], sum(value for name, value in losses.items() if name != "total"))
+    losses["total"].backward()
+    for name, parameter in task.network.named_parameters():
+        if parameter.requires_grad:
+            assert parameter.grad is not None, name
+
+
+def test_a_batch_needs_as_many_classes(small, stills):
+    with pytest.raises(ConfigError, match="batch_size 3 needs as many classes"):
+        VIPMTTask(recipe(small, train={"batch_size": 3}), VIPMTNetwork(small), EpisodeSampler(stills, [1, 2]))
+
+
+@pytest.mark.slow
+def test_training_learns_the_two_classes(small, stills, tmp_path):
+    from fewmask.training.loop import train
+
+    torch.manual_seed(0)
+    sampler = EpisodeSampler(stills, [1, 2], shots=2, clip_length=2)
+    network = VIPMTNetwork(replace(small, feature_dropout=0.0, attention_dropout=0.0, head_dropout=0.0))
+    task = VIPMTTask(
+        recipe(small, validation_episodes=6, train={"steps": 60, "learning_rate": 3e-3}), network, sampler, sampler
+    )
+    before = task.validate()["j"]
+    figures = train(task, task.recipe.train, tmp_path, device=torch.device("cpu"))
+    assert figures["j"] > before + 0.1
+    VIPMT.from_pretrained(tmp_path / "weights")
+
+
+@pytest.mark.parametrize("name", ["paper", "small_coco_mini"])
+def test_recipes_are_valid(name):
+    path = Path(__file__).parents[2] / "recipes" / "vipmt" / f"{name}.toml"
+    VIPMTRecipe.model_validate(tomllib.loads(path.read_text()))
