@@ -127,6 +127,9 @@ def change_structure(path: Path, numbers: random.Random) -> None:
         if not places:
             break
         holder, key = numbers.choice(places)
+        if isinstance(holder, dict) and numbers.random() < 0.1:
+            holder["unknown key"] = copy.deepcopy(numbers.choice(STRANGE))
+            continue
         match numbers.randrange(5):
             case 0:
                 del holder[key]

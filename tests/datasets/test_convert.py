@@ -19,7 +19,7 @@ from small_datasets import (
     ytvis_dataset,
 )
 
-from fewmask.datasets.coco import read_coco
+from fewmask.datasets.coco import read_coco, write_coco
 from fewmask.datasets.convert import ConvertOptions, convert_data
 from fewmask.datasets.davis import read_davis
 from fewmask.datasets.formats import detect_format
@@ -212,3 +212,27 @@ def test_plain_coco_becomes_videos_of_one_frame(tmp_path: Path) -> None:
     done = convert_data(tmp_path / "coco.json", tmp_path / "one.json", options=ConvertOptions(single_frames=True))
     assert (done.videos, done.frames, done.objects) == (4, 4, 5)
     assert done.notes == ("fields that YouTube-VIS files do not have were left out: all80",)
+
+
+def test_not_a_number_is_refused_by_name(tmp_path: Path) -> None:
+    source = ytvis_file(tmp_path)
+    convert_data(source, tmp_path / "coco.json")
+    for path, change in ((source, '{"year": NaN}'), (tmp_path / "coco.json", '{"year": 1e999}')):
+        path.write_text(path.read_text().replace('{"year": 2026}', change))
+        for target_format in ("ytvis", "coco"):
+            with pytest.raises(DatasetError, match="NaN or infinity"):
+                convert_data(path, tmp_path / "out.json", target_format=target_format)  # type: ignore[arg-type]
+    assert not (tmp_path / "out.json").exists()
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_score_that_is_not_a_number_names_its_annotation(tmp_path: Path) -> None:
+    dataset = read_coco(ytvis_coco(tmp_path))
+    first = replace(dataset.annotations[0], extra={"score": float("nan")})
+    with pytest.raises(DatasetError, match="annotation 1: holds NaN"):
+        write_coco(replace(dataset, annotations=(first,)), tmp_path / "again.json")
+
+
+def ytvis_coco(folder: Path) -> Path:
+    convert_data(ytvis_file(folder), folder / "coco.json")
+    return folder / "coco.json"

@@ -1,9 +1,10 @@
 """COCO instance annotations: images, categories and one mask per annotation.
 
 The file is checked whole when it is opened; polygons are rasterised only when an annotation's ``mask`` is asked for,
-so that a file with 100,000 annotations opens in about the time its JSON takes to parse.
+so that a file with 100,000 annotations opens in less than twice the time its JSON takes to parse.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,7 +14,7 @@ from typing import Any, TypeVar
 from fewmask.datasets import json_file, segmentation
 from fewmask.errors import DatasetError
 from fewmask.media import rle
-from fewmask.media.atomic import write_json
+from fewmask.media.atomic import whole_file
 from fewmask.media.rle import Rle
 
 _DATASET_KEYS = frozenset({"info", "images", "annotations", "categories"})
@@ -144,15 +145,15 @@ def write_coco(dataset: CocoDataset, path: str | Path) -> None:
     """Write ``dataset`` as a COCO instances file, whole or not at all; polygons stay polygons.
 
     Raises:
+        DatasetError: a further field holds NaN or infinity.
         FewmaskError: the folder cannot be written.
     """
-    document = {
+    head = {
         "info": dict(dataset.info),
         "images": [
             {"id": i.id, "file_name": i.file_name, "height": i.height, "width": i.width, **i.extra}
             for i in dataset.images
         ],
-        "annotations": [_annotation_entry(annotation) for annotation in dataset.annotations],
         "categories": [
             {"id": key, "name": name}
             | ({"supercategory": dataset.supercategories[key]} if key in dataset.supercategories else {})
@@ -160,7 +161,12 @@ def write_coco(dataset: CocoDataset, path: str | Path) -> None:
         ],
         **dataset.extra,
     }
-    write_json(Path(path), document)
+    with whole_file(Path(path)) as temporary, temporary.open("w", encoding="utf-8") as handle:
+        handle.write(_dumped(head, f"{path}: info, images or another list")[:-1] + ', "annotations": [')
+        for index, annotation in enumerate(dataset.annotations):  # one by one, for they may be many
+            handle.write(",\n" if index else "\n")
+            handle.write(_dumped(_annotation_entry(annotation), f"{path}: annotation {annotation.id}"))
+        handle.write("]}\n")
 
 
 def annotation_of(
@@ -271,6 +277,13 @@ def _unique(items: Iterable[_Entry], where: str) -> Iterable[_Entry]:
 
 def _extra(entry: Mapping[str, Any], known: frozenset[str]) -> Mapping[str, Any]:
     return {key: value for key, value in entry.items() if key not in known}
+
+
+def _dumped(entry: Mapping[str, Any], where: str) -> str:
+    try:
+        return json.dumps(entry, allow_nan=False)
+    except ValueError as error:
+        raise DatasetError(f"{where}: holds NaN or infinity, which JSON does not have; remove it") from error
 
 
 def _annotation_entry(annotation: CocoAnnotation) -> dict[str, Any]:

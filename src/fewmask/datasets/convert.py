@@ -196,7 +196,12 @@ def _write(
     smaller_on_top = options.overlap == "smaller"
     subset = options.subset or "val"
     if target_format == "ytvis":
-        write_ytvis(target, dataset)
+        try:
+            write_ytvis(target, dataset)
+        except ValueError as error:
+            raise DatasetError(
+                f"{dataset.path or target}: info or licenses hold NaN or infinity, which JSON does not have; remove it"
+            ) from error
     elif target_format == "vspw":
         write_vspw(
             dataset,
