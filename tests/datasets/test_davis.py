@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from small_datasets import blocks, comparable, davis_tree, save_labels, save_picture, ytvis_dataset
 
 from fewmask.datasets.davis import read_davis, write_davis
@@ -124,3 +125,14 @@ def test_a_frame_with_an_unknown_object_gets_no_label_map(tmp_path: Path) -> Non
     write_davis(replace(dataset, annotations=(first, *dataset.annotations[1:])), tmp_path / "out",
                 frames_root=tmp_path, frames="none")  # fmt: skip
     assert sorted(path.name for path in tmp_path.glob("out/Annotations/480p/v/*")) == ["0.png", "1.png"]
+
+
+def test_sixteen_bit_maps_have_no_void(tmp_path: Path) -> None:
+    (tmp_path / "a/Annotations/v").mkdir(parents=True)
+    Image.fromarray(blocks(1, 255).astype(np.uint16)).save(tmp_path / "a/Annotations/v/0.png")
+    first, root = read_davis(tmp_path / "a")
+    assert [track.iscrowd for track in first.annotations] == [False, False]
+    write_davis(first, tmp_path / "b", frames_root=root, frames="none")
+    second, _ = read_davis(tmp_path / "b")
+    assert comparable(second) == comparable(first)
+    assert second.info == first.info

@@ -50,7 +50,7 @@ def read_label_map(path: Path, *, size: tuple[int, int] | None = None, data: byt
         raise DatasetError(f"{path}: not a readable PNG label map ({_one_line(error)})") from error
 
 
-def write_label_map(path: Path, labels: LabelMap) -> None:
+def write_label_map(path: Path, labels: LabelMap, *, wide: bool = False) -> None:
     """Write labels [H, W] as a PNG into a folder that is still being made (see whole_folder.py).
 
     Labels up to 255 become a palette PNG in the usual colours (as DAVIS uses), a map of only 0 and 255 a grey one,
@@ -62,7 +62,7 @@ def write_label_map(path: Path, labels: LabelMap) -> None:
     highest = int(labels.max(initial=0))
     if labels.min(initial=0) < 0 or highest > 65535:
         raise ValueError("a PNG label must be in [0, 65535]")
-    if highest > 255:
+    if wide or highest > 255:
         image = Image.fromarray(labels.astype(np.uint16))
     else:
         image = Image.fromarray(labels.astype(np.uint8))

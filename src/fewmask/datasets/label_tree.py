@@ -67,15 +67,13 @@ def write_label_tree(
         if frames != "none":
             _place_frames(video, root / layout.frames.format(video=name), stems, frames_root, frames)
         labels = root / layout.labels.format(video=name)
-        for frame in known_frames(video, of_video[video.id]):
-            masks = [
-                (values[annotation.id], mask)
-                for annotation in of_video[video.id]
-                if (mask := annotation.segmentations[frame]) is not None
-            ]
+        tracks = of_video[video.id]
+        wide = len(tracks) > 1 and any(values[track.id] == VOID and not track.iscrowd for track in tracks)
+        for frame in known_frames(video, tracks):
+            masks = [(values[track.id], mask) for track in tracks if (mask := track.segmentations[frame]) is not None]
             where = f"video {name}, frame {stems[frame]}"
             label_map = join_masks(masks, (video.height, video.width), where, smaller_on_top=smaller_on_top)
-            write_label_map(labels / f"{stems[frame]}.png", label_map)
+            write_label_map(labels / f"{stems[frame]}.png", label_map, wide=wide)
     return list(names.values())
 
 
