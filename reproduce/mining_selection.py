@@ -37,10 +37,13 @@ ABLATIONS = {
 
 
 class Cached:
-    """A proposer that gives back what it was given for the present frame."""
+    """A proposer and background estimator that gives back what it was given for the present frame."""
 
     def propose(self, _rgb):
         return self.answer
+
+    def background(self, _rgb):
+        return self.probability
 
 
 def proposals(clip: Path, frames: list[Path], cache: Path, make) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -136,12 +139,13 @@ def main() -> None:
             for p in pictures
         ]
         found = proposals(clip, pictures, arguments.cache, make)
+        backgrounds = [network.background(read(picture)) for picture in pictures]
         for name, changes in ABLATIONS.items():
             settings = MiningSettings(flow_short_side=arguments.flow_side, **changes)
             frames = []
             for index, (picture, answer) in enumerate(zip(pictures, found, strict=True)):
-                cached.answer = answer
-                frames.append(frame_candidates(index, read(picture), cached, network, settings))
+                cached.answer, cached.probability = answer, backgrounds[index]
+                frames.append(frame_candidates(index, read(picture), cached, cached, settings))
             selection = select(frames, DisFlow(), settings)
             for frame, rank, truth in zip(frames, selection.ranks, truths, strict=True):
                 tallies[name].add(frame.bitmaps()[list(frame.combinations[rank][1])], truth)

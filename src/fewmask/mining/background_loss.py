@@ -1,6 +1,7 @@
 """The background loss L_I: cross entropy between predicted background and the selected masks (Eq. 3, 12-16)."""
 
 import math
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -28,28 +29,31 @@ def background_loss(
         DatasetError: the background map is not [H, W] probabilities of the size of the mask.
         ConfigError: ``reduction`` is another word.
     """
-    p = clipped(background, selected.shape)
+    p = clipped(checked(background, selected.shape))
     total = -float(np.where(selected, np.log1p(-p), np.log(p)).sum())
     return total / divisor(p.size, reduction)
 
 
-def clipped(background: npt.NDArray[np.floating], size: tuple[int, ...]) -> npt.NDArray[np.float64]:
-    """The background probability as float64 [H, W] within [1e-6, 1 - 1e-6].
+def checked(background: npt.NDArray[np.floating], size: tuple[int, ...]) -> npt.NDArray[np.floating]:
+    """The background map, if it holds one probability per pixel.
 
     Raises:
         DatasetError: another size than ``size``, values outside [0, 1], or NaN.
     """
     p = np.asarray(background)
     if p.ndim != 2 or p.shape != tuple(size):
-        raise DatasetError(
-            f"background map has shape {p.shape}, the masks have {tuple(size)}; give one value per pixel"
-        )
+        raise DatasetError(f"background map has shape {p.shape}, the masks have {tuple(size)}; one value a pixel")
     if p.size == 0:
         raise DatasetError("background map has no pixels; give at least 1x1")
     low, high = float(p.min()), float(p.max())
     if not (low >= 0 and high <= 1):
         raise DatasetError(f"background map spans [{low}, {high}]; give probabilities in [0, 1] without NaN")
-    return p.astype(np.float64).clip(SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)
+    return p
+
+
+def clipped(background: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """The probabilities as float64 within [1e-6, 1 - 1e-6]."""
+    return background.astype(np.float64).clip(SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)
 
 
 def divisor(pixels: int, reduction: str) -> int:
@@ -61,27 +65,35 @@ def divisor(pixels: int, reduction: str) -> int:
     raise ConfigError(f"reduction {reduction!r} is unknown; use 'mean' or 'sum'")
 
 
-def fixed_point_gains(p: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.int64], int]:
-    """What each pixel saves when it is selected, log(1 - p) - log p, as int64 [H, W] in units of 2^-shift.
+@dataclass(frozen=True)
+class PixelEvidence:
+    """L_I taken apart: selecting a set of pixels costs ``empty_cost`` - Σ gains / 2^shift, as a pixel sum.
+
+    Attributes:
+        gains: log(1 - p) - log p, what a pixel saves when it is selected; int64 [H, W] in units of 2^-shift.
+        shift: chosen so that the sum over the frame fits 64 bits.
+        empty_cost: -Σ log p, the loss when nothing is selected.
+    """
+
+    gains: npt.NDArray[np.int64]
+    shift: int
+    empty_cost: float
+
+
+def pixel_evidence(background: npt.NDArray[np.floating]) -> PixelEvidence:
+    """The evidence of every pixel of a checked background map [H, W].
 
     Integers make every sum over pixels exact, so equal costs compare equal whatever the order of the masks. The
-    shift leaves room for the sum over the whole frame; the rounding, at most 2^-(shift+1) a pixel, is below 2e-11
-    for a 4K frame.
-
-    Returns:
-        The gains and the shift.
+    rounding, at most 2^-(shift+1) a pixel, is below 2e-11 for a 4K frame.
     """
     largest = -math.log(SMALLEST_PROBABILITY) + 1
-    shift = 61 - math.ceil(math.log2(largest * p.size))
-    flat = p.reshape(-1)
-    gains = np.empty(p.size, dtype=np.int64)
-    for start in range(0, p.size, _CHUNK):
-        part = flat[start : start + _CHUNK]
-        odds = np.log((1 - part) / part)
-        gains[start : start + _CHUNK] = np.rint(odds * float(1 << shift))
-    return gains.reshape(p.shape), shift
-
-
-def empty_cost(p: npt.NDArray[np.float64]) -> float:
-    """The summed loss when nothing is selected, -Σ log p."""
-    return -math.fsum(float(np.log(part).sum()) for part in np.split(p.reshape(-1), range(_CHUNK, p.size, _CHUNK)))
+    shift = 61 - math.ceil(math.log2(largest * background.size))
+    flat = background.reshape(-1)
+    gains = np.empty(flat.size, dtype=np.int64)
+    sums = []
+    for start in range(0, flat.size, _CHUNK):
+        p = clipped(flat[start : start + _CHUNK])
+        log_p = np.log(p)
+        sums.append(float(log_p.sum()))
+        gains[start : start + _CHUNK] = np.rint((np.log(1 - p) - log_p) * float(1 << shift))
+    return PixelEvidence(gains.reshape(background.shape), shift, -math.fsum(sums))

@@ -5,7 +5,7 @@ import numpy.typing as npt
 
 from fewmask.errors import ConfigError, DatasetError
 from fewmask.mining.atoms import cut_into_atoms
-from fewmask.mining.background_loss import Reduction, clipped, divisor, empty_cost, fixed_point_gains
+from fewmask.mining.background_loss import Reduction, checked, divisor, pixel_evidence
 from fewmask.mining.best_unions import best_unions
 from fewmask.mining.independent_sets import best_independent_sets
 from fewmask.mining.overlap import conflicts, pack, sums_over_masks
@@ -51,14 +51,13 @@ def best_combinations(
     if tolerance < 0:
         raise ConfigError(f"tolerance is {tolerance} pixels; it cannot be negative")
     masks = masks.astype(bool, copy=False)
-    p = clipped(background, masks.shape[1:])
-    scale = divisor(p.size, reduction)
-    gains, shift = fixed_point_gains(p)
+    scale = divisor(masks.shape[1] * masks.shape[2], reduction)
+    evidence = pixel_evidence(checked(background, masks.shape[1:]))
     packed = pack(masks)
     excluded = conflicts(packed, tolerance) if disjoint else [0] * len(masks)
     if disjoint and tolerance == 0:
-        found = best_independent_sets(sums_over_masks(gains, masks, packed), excluded, k)
+        found = best_independent_sets(sums_over_masks(evidence.gains, masks, packed), excluded, k)
     else:
-        found = best_unions(cut_into_atoms(masks, gains), excluded, k)
-    nothing = empty_cost(p)
-    return [((nothing - gain / (1 << shift)) / scale, indices) for gain, indices in found]
+        found = best_unions(cut_into_atoms(masks, evidence.gains), excluded, k)
+    unit = 1 << evidence.shift
+    return [((evidence.empty_cost - gain / unit) / scale, indices) for gain, indices in found]

@@ -39,7 +39,8 @@ def sums_over_masks(values: npt.NDArray[np.int64], masks: npt.NDArray[np.bool_],
 
     One cumulative sum, then two look-ups per run of pixels: the cost follows the outline of a mask, not its area.
     """
-    before = np.concatenate(([0], np.cumsum(values)))  # before[i] = sum of the first i values
+    before = np.zeros(values.size + 1, dtype=np.int64)  # before[i] = sum of the first i values
+    np.cumsum(values, out=before[1:])
     return [_sum_over_runs(before, mask.reshape(-1), words) for mask, words in zip(masks, packed, strict=True)]
 
 
