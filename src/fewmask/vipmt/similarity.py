@@ -26,12 +26,15 @@ def best_cosine(pixels: Tensor, region: Tensor, *, partial: bool = True) -> Tens
 
     The published method multiplies the whole map by the mask instead of picking its pixels, so every pixel outside
     takes part with cosine 0: ``partial`` (there is an outside) therefore bounds the result from below by 0.
-    An empty region gives 0.
+    An empty region gives 0. Computed in float32 at least, also under autocast: min-max scaling magnifies rounding.
     """
+    precise = torch.promote_types(pixels.dtype, torch.float32)
     if len(region) == 0:
-        return pixels.new_zeros(len(pixels))
-    norms = pixels.norm(dim=1)[:, None] * region.norm(dim=1) + EPS
-    best: Tensor = (pixels @ region.T / norms).amax(1)
+        return pixels.new_zeros(len(pixels), dtype=precise)
+    with torch.autocast(pixels.device.type, enabled=False):
+        pixels, region = pixels.to(precise), region.to(precise)
+        norms = pixels.norm(dim=1)[:, None] * region.norm(dim=1) + EPS
+        best: Tensor = (pixels @ region.T / norms).amax(1)
     return best.clamp(min=0) if partial else best
 
 
@@ -58,7 +61,7 @@ def prior_maps(pooled: Tensor, regions: Sequence[Tensor]) -> Tensor:
         min_max(best_cosine(pixels, region, partial=len(region) < height * width).view(frames, height, width))
         for region in regions
     ]
-    return torch.stack(maps).mean(0)
+    return torch.stack(maps).mean(0).to(pooled.dtype)
 
 
 def structural_similarity_maps(pooled: Tensor, inside: Tensor, support_regions: Sequence[Tensor]) -> Tensor:
@@ -85,4 +88,4 @@ def structural_similarity_maps(pooled: Tensor, inside: Tensor, support_regions: 
         background[~flat] = best_cosine(pixels[~flat], pixels[flat], partial=not bool(flat.all()))
         stacked = torch.stack((to_support * ~flat, to_support * flat, foreground, background))
         maps.append(min_max(stacked).view(4, *mask.shape))
-    return torch.stack(maps)
+    return torch.stack(maps).to(pooled.dtype)
