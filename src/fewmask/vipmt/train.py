@@ -190,7 +190,8 @@ class VIPMTTask:
         pooled = pool_channels(features.blocks[3], self._vipmt.config.prior_channels)
         maps = structural_similarity_maps(pooled, noisy, support.regions)
         scores = self._vipmt.iou_net(features, torch.cat((noisy[:, None].to(maps.dtype), maps), dim=1))
-        return (scores - iou_labels(noisy, truth).to(scores.dtype)).abs().sum()
+        loss: Tensor = (scores - iou_labels(noisy, truth).to(scores.dtype)).abs().sum()
+        return loss
 
 
 def read_videos(data: Path, root: Path | None = None) -> tuple[list[LabelledVideo], Mapping[int, str]]:

@@ -33,7 +33,7 @@ def shot_mask(shot: Shot, category: int, size: tuple[int, int]) -> npt.NDArray[n
     """The mask alone, bool [H, W]; an object that the view pushes out of the picture leaves it empty."""
     mask = shot.frame.mask_of(category)
     placed = Letterbox.fit((mask.shape[0], mask.shape[1]), size).mask(mask)
-    return _seen(placed.astype(np.uint8), shot, cv2.INTER_NEAREST) != 0
+    return np.asarray(_seen(placed.astype(np.uint8), shot, cv2.INTER_NEAREST) != 0)
 
 
 def _seen(picture: npt.NDArray[np.uint8], shot: Shot, interpolation: int) -> npt.NDArray[np.uint8]:
