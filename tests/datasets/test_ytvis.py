@@ -371,7 +371,7 @@ def _covered_slowly(text: str) -> int:
             value -= (1 << shift) if code & 16 else 0
             runs.append(value + runs[-2] if len(runs) > 2 else value)
             value, shift = 0, 0
-    return sum(runs) if runs and not shift and min(runs) >= 0 else -1
+    return sum(runs) if runs and not shift and min(runs) >= 0 and max(runs) <= 2**28 else -1
 
 
 def _refused(call: Callable[[], object], words: list[str]) -> None:

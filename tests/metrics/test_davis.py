@@ -26,6 +26,7 @@ def test_recorded_statistics(name: str) -> None:
     if name.startswith("quirk_"):  # the reference keeps frame numbers in eight bits
         quarter = len(values) // 4
         assert found.decay == pytest.approx(values[:quarter].mean() - values[-quarter:].mean(), abs=0.02)
+        assert frame_statistics(values, official_quirks=True).decay == wanted["decay"]
     else:
         assert found.decay == pytest.approx(wanted["decay"], abs=1e-9)
 

@@ -87,6 +87,7 @@ def davis(
     gt: Gt,
     pred: Pred,
     task: Annotated[DavisTask, typer.Option(help="Object ids are given, or assigned.")] = DavisTask.semi_supervised,
+    official_quirks: Quirks = False,
     out: Json = None,
     plots: Plots = None,
     worst: Worst = 5,
@@ -94,7 +95,10 @@ def davis(
     """DAVIS: J and F of folders VIDEO/FRAME.png, with recall and decay."""
     from fewmask.metrics.reports import report_davis
 
-    _run(report_davis, out, plots, gt=gt, pred=pred, unsupervised=task is DavisTask.unsupervised, worst=worst)
+    _run(
+        report_davis, out, plots, gt=gt, pred=pred, unsupervised=task is DavisTask.unsupervised,
+        official_quirks=official_quirks, worst=worst,
+    )  # fmt: skip
 
 
 @app.command()

@@ -15,11 +15,7 @@ Counts = npt.NDArray[np.int64]
 _FIRST, _LAST = 48, 111  # the alphabet: six bits per character, offset 48
 _CONTINUES = 80  # characters from here on say that the number goes on in the next character
 _LONGEST = 6  # characters of one number: 30 bits, more than any frame has pixels
-
-# A final character carries four bits and the sign: 0..15, then -16..-1.
-_FINAL_VALUE = np.zeros(256, dtype=np.int32)
-_FINAL_VALUE[48:64] = np.arange(16)
-_FINAL_VALUE[64:80] = np.arange(-16, 0)
+_LARGEST_RUN = 1 << 28  # pixels; sums over a string then cannot wrap around unnoticed
 
 
 def measure_runs(counts: Sequence[str]) -> tuple[Counts, Counts]:
@@ -53,29 +49,36 @@ def _measure(counts: Sequence[str]) -> tuple[Counts, Counts] | None:
     characters = np.frombuffer(joined.encode("ascii"), dtype=np.uint8)
     if characters.min() < _FIRST or characters.max() > _LAST:
         return None
-    number_ends = np.flatnonzero(characters < _CONTINUES)
     text_ends = np.cumsum(lengths)
-    if not (characters[text_ends - 1] < _CONTINUES).all():
+    continues = characters >= _CONTINUES
+    if continues[text_ends - 1].any():
         return None
-    spans = np.diff(number_ends, prepend=-1)
-    if spans.max() > _LONGEST:
+    further = np.flatnonzero(continues)  # all characters but the last of each number
+    numbers = _numbers(characters, continues, further)
+    if numbers is None:
         return None
-    numbers = _numbers(characters, number_ends, spans)
     starts = np.zeros(len(counts), dtype=np.int64)  # index of each string's first number
-    starts[1:] = np.searchsorted(number_ends, text_ends[:-1], side="left")
+    starts[1:] = text_ends[:-1] - np.searchsorted(further, text_ends[:-1])
     return _sums(numbers, starts)
 
 
-def _numbers(characters: npt.NDArray[np.uint8], ends: Counts, spans: Counts) -> npt.NDArray[np.int32]:
-    """The signed numbers whose last characters stand at ``ends``; least significant character first."""
-    numbers = _FINAL_VALUE[characters[ends]]
-    longer = np.flatnonzero(spans > 1)
-    back = 1
-    while len(longer):
-        numbers[longer] = numbers[longer] * 32 + (characters[ends[longer] - back].astype(np.int32) - _CONTINUES)
-        back += 1
-        longer = longer[spans[longer] > back]
-    return numbers
+def _numbers(
+    characters: npt.NDArray[np.uint8], continues: npt.NDArray[np.bool_], further: Counts
+) -> npt.NDArray[np.int32] | None:
+    """The signed numbers, five bits a character, least significant first; None if one is too long."""
+    # The last character of a number carries four bits and the sign: codes 0..15, then -16..-1.
+    last = characters[~continues] - np.uint8(_FIRST)
+    numbers = ((last ^ np.uint8(16)).view(np.int8) - np.int8(16)).astype(np.int32)
+    of_number = further - np.arange(len(further))  # which number each of the others belongs to
+    for distance in range(1, _LONGEST):
+        if not len(further):
+            return numbers
+        nearest = ~continues[further + distance]  # those that stand so far before the end of their number
+        belongs = of_number[nearest]
+        digits = characters[further[nearest]].astype(np.int32) - _CONTINUES
+        numbers[belongs] = numbers[belongs] * 32 + digits
+        further, of_number = further[~nearest], of_number[~nearest]
+    return None if len(further) else numbers
 
 
 def _sums(numbers: npt.NDArray[np.int32], starts: Counts) -> tuple[Counts, Counts] | None:
@@ -101,7 +104,7 @@ def _sums(numbers: npt.NDArray[np.int32], starts: Counts) -> tuple[Counts, Count
     odd[:-1] -= np.repeat(before_odd, odd_sizes)
     even[half[~starts_odd]] = numbers[starts[~starts_odd]]
     odd[half[starts_odd]] = numbers[starts[starts_odd]]
-    if min(even.min(), odd.min()) < 0:
+    if min(even.min(), odd.min()) < 0 or max(even.max(), odd.max()) > _LARGEST_RUN:
         return None
     sum_even = np.add.reduceat(even, even_starts, dtype=np.int64) * (even_sizes > 0)
     sum_odd = np.add.reduceat(odd, odd_starts, dtype=np.int64) * (odd_sizes > 0)

@@ -35,6 +35,7 @@ def evaluate_davis(
     pred: str | Path,
     *,
     unsupervised: bool = False,
+    official_quirks: bool = False,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> list[ObjectScores]:
     """J and F of folders of palette PNGs.
@@ -48,6 +49,7 @@ def evaluate_davis(
         gt: folder with one folder of PNGs per video (or the PNGs of one video).
         pred: folder with the same videos and file names.
         unsupervised: which of the two tasks.
+        official_quirks: as `frame_statistics`.
         progress: called with (done, total) after every video.
 
     Raises:
@@ -56,7 +58,7 @@ def evaluate_davis(
     scores: list[ObjectScores] = []
     videos = labelled_videos(Path(gt), Path(pred))
     for done, video in enumerate(videos, start=1):
-        found = _assigned(video) if unsupervised else _semi_supervised(video)
+        found = (_assigned if unsupervised else _semi_supervised)(video, official_quirks=official_quirks)
         if not found:
             raise DatasetError(f"{video.gt[0].parent}: no object in any label map")
         scores += found
@@ -65,7 +67,7 @@ def evaluate_davis(
     return scores
 
 
-def davis_figures(scores: Sequence[ObjectScores]) -> dict[str, float]:
+def davis_figures(scores: Sequence[ObjectScores]) -> dict[str, float | None]:
     """The figures over all objects of all videos: J&F, then mean, recall and decay of J and of F.
 
     Raises:
@@ -73,15 +75,25 @@ def davis_figures(scores: Sequence[ObjectScores]) -> dict[str, float]:
     """
     if not scores:
         raise DatasetError("there is no object to average over")
+    J, F = ([asdict(statistics) for statistics in group] for group in zip(*((s.J, s.F) for s in scores), strict=True))
     figures = {
-        f"{name}-{part.capitalize()}": float(np.mean([asdict(value)[part] for value in values]))
-        for name, values in (("J", [score.J for score in scores]), ("F", [score.F for score in scores]))
+        f"{name}-{part.capitalize()}": _mean([statistics[part] for statistics in group])
+        for name, group in (("J", J), ("F", F))
         for part in ("mean", "recall", "decay")
     }
-    return {"J&F-Mean": (figures["J-Mean"] + figures["F-Mean"]) / 2} | figures
+    both = _mean([figures["J-Mean"], figures["F-Mean"]])
+    return {"J&F-Mean": both} | figures
 
 
-def object_scores(frames: Iterable[tuple[Labels, Labels]], video: str = "") -> list[ObjectScores]:
+def _mean(values: Sequence[float | None]) -> float | None:
+    """Mean; None if one is undefined."""
+    defined = [value for value in values if value is not None]
+    return float(np.mean(defined)) if len(defined) == len(values) else None
+
+
+def object_scores(
+    frames: Iterable[tuple[Labels, Labels]], video: str = "", *, official_quirks: bool = False
+) -> list[ObjectScores]:
     """J and F of every object id of (predicted, true) label maps; 0 is background.
 
     Frames in which an object is absent from both count 1.
@@ -111,13 +123,15 @@ def object_scores(frames: Iterable[tuple[Labels, Labels]], video: str = "") -> l
     for value in sorted(in_truth):
         values = per_object[value] + [(1.0, 1.0)] * (length - len(per_object[value]))
         J, F = np.array(values).T
-        scores.append(ObjectScores(video, value, frame_statistics(J), frame_statistics(F), J, F))
+        J_statistics, F_statistics = (frame_statistics(v, official_quirks=official_quirks) for v in (J, F))
+        scores.append(ObjectScores(video, value, J_statistics, F_statistics, J, F))
     return scores
 
 
-def _semi_supervised(video: LabelledVideo) -> list[ObjectScores]:
+def _semi_supervised(video: LabelledVideo, *, official_quirks: bool) -> list[ObjectScores]:
     single = video.has_one_object()
-    return object_scores(_ids(video.without_ends().frames(), single=single), video.name)
+    frames = _ids(video.without_ends().frames(), single=single)
+    return object_scores(frames, video.name, official_quirks=official_quirks)
 
 
 def _ids(frames: Iterable[tuple[Labels, Labels]], *, single: bool) -> Iterator[tuple[Labels, Labels]]:
@@ -129,11 +143,11 @@ def _ids(frames: Iterable[tuple[Labels, Labels]], *, single: bool) -> Iterator[t
             yield np.where(pred == VOID, 0, pred), np.where(gt == VOID, 0, gt)
 
 
-def _assigned(video: LabelledVideo) -> list[ObjectScores]:
+def _assigned(video: LabelledVideo, *, official_quirks: bool) -> list[ObjectScores]:
     single = video.has_one_object()
     return [
         ObjectScores(video.name, row.object, row.J, row.F, row.J_per_frame, row.F_per_frame)
-        for row in assign_proposals(_proposal_frames(video, single=single))
+        for row in assign_proposals(_proposal_frames(video, single=single), official_quirks=official_quirks)
     ]
 
 

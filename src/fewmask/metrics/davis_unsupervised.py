@@ -41,11 +41,12 @@ class AssignedObject:
     F_per_frame: Floats = field(repr=False)
 
 
-def assign_proposals(frames: Iterable[ProposalFrame]) -> list[AssignedObject]:
+def assign_proposals(frames: Iterable[ProposalFrame], *, official_quirks: bool = False) -> list[AssignedObject]:
     """The objects of one video with the proposals that fit best: Hungarian assignment on mean J + mean F, all frames.
 
     Args:
         frames: read once, in order, one at a time.
+        official_quirks: as `frame_statistics`.
 
     Raises:
         DatasetError: more than 20 proposals, or no frame.
@@ -68,10 +69,11 @@ def assign_proposals(frames: Iterable[ProposalFrame]) -> list[AssignedObject]:
         J[:, :, t] = frame.J[np.ix_(at_row, at_column)]
         F[:, :, t] = frame.F[np.ix_(at_row, at_column)]
     assigned = linear_sum_assignment(J.mean(2) + F.mean(2), maximize=True)
-    return [
-        AssignedObject(rows[r], objects[c], frame_statistics(J[r, c]), frame_statistics(F[r, c]), J[r, c], F[r, c])
-        for r, c in zip(*(indices.tolist() for indices in assigned), strict=True)
-    ]
+    found = []
+    for r, c in zip(*(indices.tolist() for indices in assigned), strict=True):
+        J_statistics, F_statistics = (frame_statistics(v[r, c], official_quirks=official_quirks) for v in (J, F))
+        found.append(AssignedObject(rows[r], objects[c], J_statistics, F_statistics, J[r, c], F[r, c]))
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,6 +103,7 @@ def report_davis(
     pred: Path,
     *,
     unsupervised: bool = False,
+    official_quirks: bool = False,
     plots: Path | None = None,
     worst: int = 5,
     progress: Progress | None = None,
@@ -112,7 +113,7 @@ def report_davis(
     Raises:
         DatasetError: as `evaluate_davis`.
     """
-    scores = evaluate_davis(gt, pred, unsupervised=unsupervised, progress=progress)
+    scores = evaluate_davis(gt, pred, unsupervised=unsupervised, official_quirks=official_quirks, progress=progress)
     stats = davis_figures(scores)
     per_video: dict[str, dict[str, Any]] = {}
     for score in scores:
