@@ -20,7 +20,7 @@ from fewmask.minvis.augment import Augmentation, LabelledFrame, paste, view
 from fewmask.minvis.pretrained import load_small
 from fewmask.minvis.train import MinvisRecipe, MinvisTask
 from fewmask.minvis.training_data import coco_data, ytvis_data
-from fewmask.pipelines.train import read_minvis_recipe, train_minvis
+from fewmask.pipelines.train import TrainRequest, read_recipe, train_minvis
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes" / "minvis").rglob("*.toml"))
 TINY = """
@@ -77,7 +77,9 @@ def squares(tmp_path_factory):
 
 def test_trains_saves_and_loads(squares, tmp_path):
     lines = []
-    figures = train_minvis(squares / "tiny.toml", squares / "instances.json", tmp_path, report=lines.append)
+    figures = train_minvis(
+        TrainRequest(squares / "tiny.toml", tmp_path, report=lines.append), squares / "instances.json"
+    )
     assert set(figures) >= {"AP", "AP50", "AR10"}
     assert lines[-1].losses["total"] < lines[0].losses["total"]
     segmenter = load_small(tmp_path / "weights")
@@ -88,15 +90,15 @@ def test_trains_saves_and_loads(squares, tmp_path):
 
 
 def test_a_run_stopped_early_resumes_bit_equal(squares, tmp_path):
-    train_minvis(squares / "tiny.toml", squares / "instances.json", tmp_path / "whole")
+    train_minvis(TrainRequest(squares / "tiny.toml", tmp_path / "whole"), squares / "instances.json")
 
     def stop(line):
         if line.step == 8:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train_minvis(squares / "tiny.toml", squares / "instances.json", tmp_path / "cut", report=stop)
-    train_minvis(squares / "tiny.toml", squares / "instances.json", tmp_path / "cut", resume=True)
+        train_minvis(TrainRequest(squares / "tiny.toml", tmp_path / "cut", report=stop), squares / "instances.json")
+    train_minvis(TrainRequest(squares / "tiny.toml", tmp_path / "cut", resume=True), squares / "instances.json")
     whole, cut = (tmp_path / name / "weights" / "model.safetensors" for name in ("whole", "cut"))
     assert whole.read_bytes() == cut.read_bytes()
 
@@ -170,23 +172,23 @@ def test_samples_depend_on_their_number_alone(squares):
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_every_recipe_is_valid(path):
-    assert read_minvis_recipe(path).train.steps > 0
+    assert read_recipe(path, MinvisRecipe).train.steps > 0
 
 
 def test_mistakes_in_recipes_and_data_are_named(squares, tmp_path):
     wrong = tmp_path / "wrong.toml"
     with pytest.raises(ConfigError, match="cannot be read"):
-        read_minvis_recipe(wrong)
+        read_recipe(wrong, MinvisRecipe)
     wrong.write_text("[train]\nsteps = 'many'\nbatch_size = 1")
     with pytest.raises(ConfigError, match=r"train\.steps"):
-        read_minvis_recipe(wrong)
+        read_recipe(wrong, MinvisRecipe)
     wrong.write_text("[train")
     with pytest.raises(ConfigError, match="TOML"):
-        read_minvis_recipe(wrong)
+        read_recipe(wrong, MinvisRecipe)
     with pytest.raises(DatasetError, match="no picture left"):
         coco_data(read_coco(squares / "instances.json"), class_agnostic=True, require="all80")
     with pytest.raises(ConfigError, match="share of frames"):
-        train_minvis(squares / "tiny.toml", squares / "instances.json", tmp_path / "out", frames=0.1)
+        train_minvis(TrainRequest(squares / "tiny.toml", tmp_path / "out"), squares / "instances.json", frames=0.1)
 
 
 @pytest.fixture(scope="module")
@@ -235,6 +237,6 @@ def test_trains_on_videos_and_measures_video_ap(videos, tmp_path):
     recipe.write_text(TINY.replace("steps = 12", "steps = 2").replace("checkpoint_every = 5", "").replace(
         "hold_out = 4", "hold_out = 4\nclass_agnostic = false"
     ))  # fmt: skip
-    figures = train_minvis(recipe, videos / "instances.json", tmp_path / "out", frames=0.1)
+    figures = train_minvis(TrainRequest(recipe, tmp_path / "out"), videos / "instances.json", frames=0.1)
     assert {"AP", "AP50", "AR10"} <= set(figures)
     assert load_small(tmp_path / "out" / "weights").categories == {0: "a", 1: "b"}

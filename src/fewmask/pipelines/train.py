@@ -1,17 +1,19 @@
-"""From a recipe file to a training run."""
+"""From a recipe file to a training run, for every model that can be trained."""
 
 import os
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from fewmask.datasets.coco import read_coco
+from fewmask.datasets.coco import CocoDataset, read_coco
 from fewmask.datasets.json_file import load_object
 from fewmask.datasets.ytvis import read_ytvis
 from fewmask.errors import CheckpointError, ConfigError
@@ -19,20 +21,146 @@ from fewmask.media.run_directory import RunDirectory
 from fewmask.minvis.train import MinvisRecipe, MinvisTask
 from fewmask.minvis.training_data import TrainingData, coco_data, ytvis_data
 from fewmask.models.device import resolve_device
-from fewmask.training.loop import StepReport, train
+from fewmask.training.loop import StepReport, TrainTask, train
+from fewmask.training.settings import TrainSettings
+
+Recipe = TypeVar("Recipe", bound=BaseModel)
 
 
-def read_minvis_recipe(path: Path) -> MinvisRecipe:
-    """A recipe under recipes/minvis/.
+@dataclass(frozen=True)
+class TrainRequest:
+    """What every training needs: the recipe file, the run's folder, and how to run it.
+
+    Attributes:
+        steps: instead of the recipe's number of steps.
+        report: called with every line of the log.
+    """
+
+    recipe: Path
+    out: Path
+    steps: int | None = None
+    device: str = "auto"
+    resume: bool = False
+    report: Callable[[StepReport], None] = lambda _: None
+
+
+def train_minvis(
+    request: TrainRequest, data: Path, *, images: Path | None = None, initial: Path | None = None,
+    frames: float | None = None,
+) -> dict[str, float]:  # fmt: skip
+    """Train a MinVIS segmenter on COCO pictures or YouTube-VIS videos; returns the figures on held-out data.
+
+    Args:
+        images: folder of the pictures.
+        initial: MobileSAM safetensors for the backbone tiny_vit_5m.
+        frames: share of each video's frames, instead of the recipe's.
+
+    Raises:
+        FewmaskError: a recipe, dataset, checkpoint or folder that cannot be used.
+    """
+    recipe = read_recipe(request.recipe, MinvisRecipe)
+    if frames is not None:
+        recipe = recipe.model_copy(update={"frames": frames})
+
+    def task() -> TrainTask:
+        start = None if initial is None else _initial_weights(initial)
+        return MinvisTask(recipe, _minvis_data(recipe, data, images), start)
+
+    return _run(request, "minvis", recipe, recipe.train, task, {"data": data, "initial": initial})
+
+
+def train_vipmt(
+    request: TrainRequest, data: Path, backbone: Path, *, images: Path | None = None, novel: Sequence[str] = ()
+) -> dict[str, float]:
+    """Train a VIPMT network on COCO pictures or YouTube-VIS videos; its figures are those of held-out base classes.
+
+    Args:
+        backbone: ImageNet checkpoint of the frozen backbone.
+        novel: names of classes that training must not see.
+
+    Raises:
+        FewmaskError: a recipe, dataset, checkpoint or folder that cannot be used.
+    """
+    from fewmask.vipmt.train import VIPMTRecipe, make_task
+
+    recipe = read_recipe(request.recipe, VIPMTRecipe)
+    inputs = {"data": data, "backbone": backbone, "novel": ",".join(sorted(novel))}
+    return _run(
+        request,
+        "vipmt",
+        recipe,
+        recipe.train,
+        lambda: make_task(recipe, data, backbone, root=images, novel=novel),
+        inputs,
+    )
+
+
+def train_clip_encoder(
+    request: TrainRequest, videos: Sequence[Path], *, initial: Path | None = None
+) -> dict[str, float]:
+    """Train the clip encoder of Self-Shot on unlabelled videos.
+
+    Args:
+        videos: files, or folders of them.
+        initial: checkpoint for its backbone.
+
+    Raises:
+        FewmaskError: a recipe, video, checkpoint or folder that cannot be used.
+    """
+    from fewmask.selfshot.pool import find_videos
+    from fewmask.selfshot.train_encoder import ClipEncoderRecipe, ClipEncoderTask
+
+    recipe = read_recipe(request.recipe, ClipEncoderRecipe)
+    found = find_videos(videos)
+    return _run(
+        request, "clip-encoder", recipe, recipe.train,
+        lambda: ClipEncoderTask(recipe, found, request.out / "frames", initial), {"initial": initial},
+    )  # fmt: skip
+
+
+def train_background(
+    request: TrainRequest, data: Path, *, images: Path | None = None, hold_out: int = 0, imagenet: bool = True
+) -> dict[str, float]:
+    """Train the foreground/background network of mining on COCO pictures.
+
+    Args:
+        hold_out: images whose id it divides are for validation; 0 = none.
+        imagenet: start from timm's ImageNet weights, from its cache or downloaded.
+
+    Raises:
+        FewmaskError: a recipe, dataset or folder that cannot be used, or weights that cannot be had.
+    """
+    from fewmask.mining.background_net import BackgroundNet
+    from fewmask.mining.background_train import BackgroundRecipe, BackgroundTask
+
+    recipe = read_recipe(request.recipe, BackgroundRecipe)
+
+    def task() -> TrainTask:
+        dataset = read_coco(data, images)
+        kept, held_out = _split(dataset, hold_out)
+        torch.manual_seed(recipe.settings.seed)
+        try:
+            network = BackgroundNet(recipe.network, imagenet=imagenet)
+        except (OSError, RuntimeError) as error:
+            raise CheckpointError(
+                f"{recipe.network.backbone}: ImageNet weights cannot be had ({error}); use --no-imagenet"
+            ) from error
+        return BackgroundTask(network, recipe, kept, held_out)
+
+    return _run(request, "background", recipe, recipe.settings, task, {"data": data, "imagenet": imagenet})
+
+
+def read_recipe(path: Path, kind: type[Recipe]) -> Recipe:
+    """A recipe file of one kind.
 
     Raises:
         ConfigError: missing, not TOML, or a key or value that cannot be; the message names it.
     """
     try:
-        return MinvisRecipe.model_validate(tomllib.loads(path.read_text()))
+        return kind.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); see recipes/ for examples") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not TOML ({error})") from error
     except ValidationError as error:
         first = error.errors()[0]
@@ -40,47 +168,26 @@ def read_minvis_recipe(path: Path) -> MinvisRecipe:
         raise ConfigError(f"{path}: {key + ': ' if key else ''}{first['msg']}") from error
 
 
-def train_minvis(
-    recipe_path: Path,
-    data: Path,
-    out: Path,
-    *,
-    images: Path | None = None,
-    initial: Path | None = None,
-    steps: int | None = None,
-    frames: float | None = None,
-    device: str = "auto",
-    resume: bool = False,
-    report: Callable[[StepReport], None] = lambda _: None,
-) -> dict[str, float]:
-    """Train a MinVIS segmenter; returns the figures on held-out pictures. Under torchrun, one process per device.
-
-    Raises:
-        FewmaskError: a recipe, dataset, checkpoint or folder that cannot be used.
-    """
-    recipe = read_minvis_recipe(recipe_path)
-    if steps is not None:
-        recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"steps": steps})})
-    if frames is not None:
-        recipe = recipe.model_copy(update={"frames": frames})
-    where = _join_processes(device)
-    task = MinvisTask(
-        recipe, _minvis_data(recipe, data, images), None if initial is None else _initial_weights(initial)
-    )
-    first = not dist.is_initialized() or dist.get_rank() == 0
-    run = (
-        RunDirectory.create(
-            out,
-            command=["fewmask", "train", "minvis", str(recipe_path)],
-            inputs={"data": data, "initial": initial and str(initial)},
-            settings=recipe.model_dump(mode="json"),
-            resume=resume,
-        )
-        if first
-        else None
-    )
+def _run(
+    request: TrainRequest, model: str, recipe: BaseModel, settings: TrainSettings, make: Callable[[], TrainTask],
+    inputs: Mapping[str, Any],
+) -> dict[str, float]:  # fmt: skip
+    """Train into the run's folder; under torchrun one process per device, the first of which writes."""
+    if request.steps is not None:
+        kept = tuple(milestone for milestone in settings.milestones if milestone < request.steps)
+        settings = settings.model_copy(update={"steps": request.steps, "milestones": kept})
+    device = _join_processes(request.device)
     try:
-        figures = train(task, recipe.train, out, device=where, resume=resume, report=report)
+        task = make()
+        first = not dist.is_initialized() or dist.get_rank() == 0
+        run = RunDirectory.create(
+            request.out,
+            command=["fewmask", "train", model, str(request.recipe)],
+            inputs=inputs,
+            settings={**recipe.model_dump(mode="json"), "train": settings.model_dump(mode="json")},
+            resume=request.resume,
+        ) if first else None  # fmt: skip
+        figures = train(task, settings, request.out, device=device, resume=request.resume, report=request.report)
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
@@ -105,11 +212,24 @@ def _minvis_data(recipe: MinvisRecipe, path: Path, images: Path | None) -> Train
     )
 
 
+def _split(dataset: CocoDataset, hold_out: int) -> tuple[CocoDataset, CocoDataset | None]:
+    """Images for training and those for validation."""
+    if not hold_out:
+        return dataset, None
+    parts = []
+    for wanted in (False, True):
+        images = tuple(image for image in dataset.images if (image.id % hold_out == 0) is wanted)
+        ids = {image.id for image in images}
+        annotations = tuple(annotation for annotation in dataset.annotations if annotation.image_id in ids)
+        parts.append(replace(dataset, images=images, annotations=annotations))
+    return parts[0], parts[1]
+
+
 def _join_processes(device: str) -> torch.device:
     """Join torchrun's group where there is one; the device of this process."""
-    if "LOCAL_RANK" not in os.environ or int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        return resolve_device(device)
     where = resolve_device(device)
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or "LOCAL_RANK" not in os.environ:
+        return where
     if where.type == "cuda":
         where = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(where)

@@ -28,7 +28,10 @@ from fewmask.training.settings import TrainSettings, rate_factor
 class TrainTask(Protocol):
     """What a room tells the loop about one model."""
 
-    network: nn.Module
+    @property
+    def network(self) -> nn.Module:
+        """What is trained."""
+        ...
 
     def parameter_groups(self, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
         """Groups for AdamW; each has its own ``lr`` (which the schedule multiplies) and ``weight_decay``."""
