@@ -167,6 +167,8 @@ def test_what_is_refused(tmp_path: Path) -> None:
     _saved(tmp_path / "pred" / "a", maps + 1)
     with pytest.raises(DatasetError, match="object 3"):
         evaluate_davis(gt, pred)
+    with pytest.raises(DatasetError, match="Annotations/480p"):
+        evaluate_davis(_saved(tmp_path / "tree" / "Annotations" / "480p" / "a", maps).parents[1], gt)
     short = _saved(tmp_path / "short" / "a", maps[:2])
     with pytest.raises(DatasetError, match="no frame"):
         evaluate_davis(short, short)

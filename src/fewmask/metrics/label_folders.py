@@ -55,6 +55,9 @@ def labelled_videos(gt: Path, pred: Path) -> list[LabelledVideo]:
     for folder in (gt, pred):
         if not folder.is_dir():
             raise DatasetError(f"{folder}: folder is missing")
+    for folder in (gt, pred):
+        if (folder / "Annotations").is_dir():
+            raise DatasetError(f"{folder}: a DAVIS tree; give its folder of label maps, as Annotations/480p")
     if any(gt.glob("*.png")):
         return [_video(gt.name, gt, pred)]
     names = sorted((folder.name for folder in gt.iterdir() if folder.is_dir()), key=natural_order)
