@@ -162,9 +162,7 @@ def main() -> None:
             tallies["everything"].add(best, truth)
             for threshold, tally in thresholds.items():
                 tally.add(masks[scores >= threshold][:15], truth)
-        print(
-            f"{clip.name}: {calls} of {pairs} flow pairs, {same} of {clips} clips compared with all pairs", flush=True
-        )
+        print(f"{clip.name}: {calls} of {pairs} flow pairs, {same}/{clips} paths as with all", flush=True)
     best = max(thresholds, key=lambda t: thresholds[t].f1)
     print(thresholds[best].line(f"score >= {best} (best F1)"))
     for name, tally in tallies.items():
