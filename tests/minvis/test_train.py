@@ -240,3 +240,14 @@ def test_trains_on_videos_and_measures_video_ap(videos, tmp_path):
     figures = train_minvis(TrainRequest(recipe, tmp_path / "out"), videos / "instances.json", frames=0.1)
     assert {"AP", "AP50", "AR10"} <= set(figures)
     assert load_small(tmp_path / "out" / "weights").categories == {0: "a", 1: "b"}
+
+
+def test_starts_from_the_weights_of_an_earlier_training(squares, tmp_path):
+    train_minvis(TrainRequest(squares / "tiny.toml", tmp_path / "first"), squares / "instances.json")
+    frozen = tmp_path / "frozen.toml"
+    frozen.write_text(TINY.replace("learning_rate = 1e-3", "learning_rate = 1e-12").replace("steps = 12", "steps = 1"))
+    train_minvis(
+        TrainRequest(frozen, tmp_path / "second"), squares / "instances.json", start_from=tmp_path / "first" / "weights"
+    )
+    first, second = (load_small(tmp_path / name / "weights").state_dict() for name in ("first", "second"))
+    assert all(torch.allclose(first[key].float(), second[key].float(), atol=1e-3) for key in first)

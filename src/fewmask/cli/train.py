@@ -33,6 +33,7 @@ def minvis(
     out: Out,
     images: Images = None,
     initial: Annotated[Path | None, typer.Option(help="MobileSAM safetensors for tiny_vit_5m.")] = None,
+    start_from: Annotated[Path | None, typer.Option(help="Weights folder of an earlier training.")] = None,
     frames: Annotated[float | None, typer.Option(help="Share of each video's frames that is used, e.g. 0.01.")] = None,
     steps: Steps = None,
     device: Device = "auto",
@@ -43,7 +44,11 @@ def minvis(
     from fewmask.pipelines.train import train_minvis
 
     request = _request(recipe, out, steps, device, resume)
-    _finish(out, json_output, lambda: train_minvis(request, data, images=images, initial=initial, frames=frames))
+    _finish(
+        out,
+        json_output,
+        lambda: train_minvis(request, data, images=images, initial=initial, start_from=start_from, frames=frames),
+    )
 
 
 @app.command()

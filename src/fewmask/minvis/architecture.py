@@ -5,7 +5,7 @@ own Mask2Former, so that everything that works on those works on these.
 """
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -47,6 +47,15 @@ class _FeatureMaps(nn.Module):
     def __init__(self, body: nn.Module) -> None:
         super().__init__()
         self.body = body
+        self.frozen_norms = True
+
+    def train(self, mode: bool = True) -> Self:
+        """While ``frozen_norms``, batch normalisation keeps its pretrained statistics, as the paper's does."""
+        super().train(mode)
+        for module in self.modules():
+            if self.frozen_norms and isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+        return self
 
     def forward(self, pixel_values: Tensor) -> "_FeatureMapsOutput":
         return _FeatureMapsOutput(self.body(pixel_values))
@@ -60,12 +69,12 @@ class _FeatureMapsOutput:
 class _TimmMaps(nn.Module):
     """The four deepest maps of a timm network, strides 4, 8, 16, 32."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, imagenet: bool = False) -> None:
         super().__init__()
         import timm
 
         try:
-            self.net: Any = timm.create_model(name, pretrained=False, features_only=True)
+            self.net: Any = timm.create_model(name, pretrained=imagenet, features_only=True)
         except Exception as error:
             raise ConfigError(f"backbone timm:{name}: {error}; see timm.list_models() for names") from error
         reductions = self.net.feature_info.reduction()
@@ -80,11 +89,14 @@ class _TimmMaps(nn.Module):
         return [maps[i] for i in self._wanted]
 
 
-def build(architecture: Architecture) -> Any:
+def build(architecture: Architecture, *, imagenet: bool = False) -> Any:
     """A randomly initialised transformers ``Mask2FormerForUniversalSegmentation`` of that shape.
 
+    Args:
+        imagenet: start a timm backbone from its ImageNet weights, from timm's cache or downloaded.
+
     Raises:
-        ConfigError: an unknown backbone, or a width that is not a multiple of 32.
+        ConfigError: an unknown backbone, weights that cannot be had, or a width that is not a multiple of 32.
     """
     from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, SwinConfig
     from transformers.models.mask2former.modeling_mask2former import Mask2FormerPixelDecoder
@@ -113,7 +125,7 @@ def build(architecture: Architecture) -> Any:
         use_auxiliary_loss=False,
     )
     network = Mask2FormerForUniversalSegmentation(config)
-    body: Any = TinyViT() if a.backbone == "tiny_vit_5m" else _timm_body(a.backbone)
+    body: Any = TinyViT() if a.backbone == "tiny_vit_5m" else _timm_body(a.backbone, imagenet)
     pixel_level: Any = network.model.pixel_level_module
     pixel_level.encoder = _FeatureMaps(body)
     pixel_level.decoder = Mask2FormerPixelDecoder(config, feature_channels=list(body.channels))
@@ -123,11 +135,11 @@ def build(architecture: Architecture) -> Any:
     return network
 
 
-def _timm_body(backbone: str) -> nn.Module:
+def _timm_body(backbone: str, imagenet: bool) -> nn.Module:
     kind, _, name = backbone.partition(":")
     if kind != "timm" or not name:
         raise ConfigError(f"backbone {backbone!r} is unknown; use tiny_vit_5m or timm:NAME")
-    return _TimmMaps(name)
+    return _TimmMaps(name, imagenet=imagenet)
 
 
 def supervised_outputs(network: Any, pixel_values: Tensor) -> list[tuple[Tensor, Tensor]]:

