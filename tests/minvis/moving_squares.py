@@ -48,6 +48,9 @@ class SquareSegmenter:
         self.queries = queries
         self.frames_seen = 0
 
+    def reset(self):
+        pass
+
     def __call__(self, frames, *, short_side=None, max_size=1333):
         frames = np.asarray(frames)
         self.frames_seen += len(frames)

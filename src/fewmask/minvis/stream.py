@@ -147,6 +147,7 @@ class MinVIS:
             tracker: empty, or one to go on with.
             settings: resolved (`resolve`).
         """
+        self.segmenter.reset()
         with Prefetch(frames, 2 * settings.batch) as decoded, Prefetch(self._run(decoded, settings), 1) as outputs:
             encoder: MaskEncoder | None = None
             for batch, output in outputs:
