@@ -7,6 +7,8 @@ if TYPE_CHECKING:
     from fewmask.media.frames import Frame, FrameSource, open_frames
     from fewmask.media.results import FrameResult, Track, VideoResult
     from fewmask.minvis.stream import MinVIS
+    from fewmask.selfshot.index import ClipIndex
+    from fewmask.vipmt.model import VIPMT
 
 __version__ = "0.1.0"
 
@@ -23,10 +25,14 @@ _HOMES = {
     "Track": "media.results",
     "VideoResult": "media.results",
     "MinVIS": "minvis.stream",
+    "VIPMT": "vipmt.model",
+    "ClipIndex": "selfshot.index",
 }
 
 __all__ = [
+    "VIPMT",
     "CheckpointError",
+    "ClipIndex",
     "ConfigError",
     "DatasetError",
     "FewmaskError",
