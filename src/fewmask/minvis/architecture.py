@@ -129,9 +129,8 @@ def build(architecture: Architecture, *, imagenet: bool = False) -> Any:
     pixel_level: Any = network.model.pixel_level_module
     pixel_level.encoder = _FeatureMaps(body)
     pixel_level.decoder = Mask2FormerPixelDecoder(config, feature_channels=list(body.channels))
-    network._init_weights(pixel_level.decoder)
-    for module in pixel_level.decoder.modules():
-        network._init_weights(module)
+    # Inner modules first, as transformers does: the attention layers then spread their sampling points on a ring.
+    pixel_level.decoder.apply(network._init_weights)
     return network
 
 
