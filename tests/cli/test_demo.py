@@ -1,5 +1,6 @@
 """What a stranger types first: the demo, and the check of the machine, with the bundled clip and weights."""
 
+import itertools
 import json
 import sys
 
@@ -30,7 +31,7 @@ def test_the_demo_tracks_the_person_throughout(monkeypatch, capsys, tmp_path):
     person = max(tracks, key=lambda track: sum(rle.area(mask) for mask in track["segmentations"] if mask))
     masks = person["segmentations"]
     assert sum(mask is not None for mask in masks) >= 90
-    overlaps = [rle.iou_matrix([a], [b])[0, 0] for a, b in zip(masks, masks[1:], strict=False) if a and b]
+    overlaps = [rle.iou_matrix([a], [b])[0, 0] for a, b in itertools.pairwise(masks) if a and b]
     assert sum(overlap > 0.5 for overlap in overlaps) > 0.9 * len(overlaps)
     with open_frames(out / "overlay.mp4") as overlay:
         assert overlay.length == 96
