@@ -9,6 +9,29 @@ from fewmask.vipmt.config import SMALL, VIPMTConfig
 from fewmask.vipmt.network import VIPMTNetwork
 
 
+def awaken(network: VIPMTNetwork) -> VIPMTNetwork:
+    """Give an untrained network features that differ between pictures, and masks with an inside and an outside.
+
+    The frozen norms of an untrained backbone let its signal fade to 1e-9, and its masks are all empty or all full:
+    then nothing downstream could be told apart.
+    """
+    noise = torch.randn(8, 3, *network.config.input_size, generator=torch.Generator().manual_seed(1))
+    norms = [module for module in network.backbone.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # plain average
+    training = network.training
+    with torch.no_grad():
+        network.backbone.train()
+        network.encode(noise)
+        network.eval()
+        masks = torch.zeros(2, *network.config.input_size)
+        masks[:, :, : network.config.input_size[1] // 2] = 1
+        logits = network(noise[:6], noise[6:], masks).token_logits
+        network.head.classifier[-1].bias[0] += (logits[:, 1] - logits[:, 0]).median()
+    return network.train(training)
+
+
 @pytest.fixture(scope="session")
 def tiny_config() -> VIPMTConfig:
     return replace(
@@ -30,7 +53,7 @@ def tiny_config() -> VIPMTConfig:
 @pytest.fixture(scope="session")
 def tiny_network(tiny_config: VIPMTConfig) -> VIPMTNetwork:
     torch.manual_seed(0)
-    return VIPMTNetwork(tiny_config).eval()
+    return awaken(VIPMTNetwork(tiny_config).eval())
 
 
 @pytest.fixture(scope="session")

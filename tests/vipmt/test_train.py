@@ -135,12 +135,12 @@ def test_cached_features_are_the_encoded_ones_in_half_precision(tiny_network, st
 
 
 def test_noise_is_reproducible_and_leaves_masks_of_all_qualities():
-    masks = torch.zeros(60, 20, 30, dtype=torch.bool)
+    masks = torch.zeros(300, 20, 30, dtype=torch.bool)  # one in 16 stays untouched
     masks[:, 5:15, 8:22] = True
     noisy = noisy_masks(masks, torch.Generator().manual_seed(0))
     assert torch.equal(noisy, noisy_masks(masks, torch.Generator().manual_seed(0)))
     iou = (noisy & masks).sum((1, 2)) / (noisy | masks).sum((1, 2))
-    assert iou.max() == 1
+    assert 0.02 < (iou == 1).float().mean() < 0.12
     assert iou.min() < 0.4
     assert ((iou > 0.5) & (iou < 0.95)).any()
 
