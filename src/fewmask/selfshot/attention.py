@@ -28,7 +28,7 @@ class Attention(nn.Module):
 
     def _split(self, x: Tensor) -> Tensor:
         """[L, d] -> [1, heads, L, d / heads]."""
-        return x.unflatten(-1, (self.heads, -1)).transpose(0, 1)[None]
+        return x.view(len(x), self.heads, -1).transpose(0, 1)[None]
 
 
 class FeedForward(nn.Module):

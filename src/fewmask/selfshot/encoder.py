@@ -33,10 +33,10 @@ class EncoderConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    backbone: str = Field("vit_base_patch16_224", description="a timm network, or mobilenet_v2 (torchvision's)")
-    frames: PositiveInt = Field(5, description="pictures per clip")
-    side: PositiveInt = Field(224, description="pixels of a picture's side; a multiple of the patch size")
-    dimension: PositiveInt = Field(768, description="size of the embedding; a vision transformer's own width")
+    backbone: str = Field(default="vit_base_patch16_224", description="a timm network, or mobilenet_v2 (torchvision's)")
+    frames: PositiveInt = Field(default=5, description="pictures per clip")
+    side: PositiveInt = Field(default=224, description="pixels of a picture's side; a multiple of the patch size")
+    dimension: PositiveInt = Field(default=768, description="size of the embedding; a vision transformer's own width")
     backbone_options: dict[str, int] = Field(default_factory=dict, description="passed to timm, such as depth")
 
 
@@ -123,7 +123,7 @@ class ClipEncoder:
         if pictures.shape[2] != side:
             flat = pictures.flatten(0, 1).permute(0, 3, 1, 2).float()
             flat = nn.functional.interpolate(flat, (side, side), mode="bilinear", antialias=True, align_corners=False)
-            pictures = flat.round().clamp(0, 255).byte().permute(0, 2, 3, 1).unflatten(0, clips.shape[:2])
+            pictures = torch.unflatten(flat.round().clamp(0, 255).byte().permute(0, 2, 3, 1), 0, clips.shape[:2])
         vectors = self._network(pictures.to(self._device))
         return np.asarray(vectors.cpu().numpy(), np.float32)
 
@@ -164,7 +164,7 @@ def _backbone(config: EncoderConfig) -> tuple[nn.Module, int]:
 
     sized = {"img_size": config.side} if config.backbone.startswith(("vit", "deit")) else {}
     try:
-        network = timm.create_model(config.backbone, num_classes=0, **sized, **config.backbone_options)
+        made = timm.create_model(config.backbone, num_classes=0, **sized, **config.backbone_options)
     except (RuntimeError, TypeError) as error:
         raise ConfigError(f"{config.backbone}: timm cannot make it ({error}); see timm.list_models()") from error
-    return network, int(network.num_features)
+    return made, int(made.num_features)

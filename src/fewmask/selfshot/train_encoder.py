@@ -131,8 +131,8 @@ class ClipEncoderTask:
         pair.follow(recipe.momentum)
         clips, videos = batch.clips.to(device), batch.videos.to(device)
         count, per_video = clips.shape[:2]
-        queries = pair.query_encoder(clips.flatten(0, 1)).unflatten(0, (count, per_video))  # [V, C, D]
-        keys = pair.keys(clips.flatten(0, 1)).unflatten(0, (count, per_video))
+        queries = torch.unflatten(pair.query_encoder(clips.flatten(0, 1)), 0, (count, per_video))  # [V, C, D]
+        keys = torch.unflatten(pair.keys(clips.flatten(0, 1)), 0, (count, per_video))
         key_videos = videos[:, None].expand(count, per_video)
         all_keys = torch.cat([gathered(keys.flatten(0, 1)), pair.queue])
         all_videos = torch.cat([gathered(key_videos.flatten()), pair.queue_videos])
@@ -141,7 +141,7 @@ class ClipEncoderTask:
         with torch.autocast(device.type, enabled=False):  # ranks are decided by differences of a few hundredths
             near = torch.einsum("vcd,vpd->vcp", queries.float(), keys.float())
             others = ~torch.eye(per_video, dtype=torch.bool, device=device)
-            near = near[:, others].unflatten(1, (per_video, per_video - 1))
+            near = torch.unflatten(near[:, others], 1, (per_video, per_video - 1))
             far = torch.einsum("vcd,nd->vcn", queries.float(), all_keys.float())
             far = far.masked_fill(none[:, None], -torch.inf)
             objective = rank_loss_of if recipe.objective == "rank" else mil_nce_loss_of
@@ -185,8 +185,7 @@ class ClipEncoderTask:
         gain, offset, grey = chance.uniform(0.7, 1.3, 3), chance.uniform(-20, 20), chance.random() < 0.1
         views = []
         for picture in pictures:
-            view = square(picture[top : top + length, left : left + length], side).astype(np.float32)
-            view = view * gain + offset
+            view = square(picture[top : top + length, left : left + length], side) * gain + offset
             if grey:
                 view = np.repeat(view.mean(-1, keepdims=True), 3, -1)
             views.append(np.clip(view[:, ::-1] if mirrored else view, 0, 255).astype(np.uint8))

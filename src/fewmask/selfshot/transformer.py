@@ -28,24 +28,26 @@ class TransformerConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     backbone: BackboneName = "resnet50"
-    width: PositiveInt = Field(288, description="d; divisible by 6 for the position code and by the heads")
+    width: PositiveInt = Field(default=288, description="d; divisible by 6 for the position code and by the heads")
     heads: PositiveInt = 8
     feed_forward: PositiveInt = 2048
-    dropout: float = Field(0.1, ge=0, lt=1)
+    dropout: float = Field(default=0.1, ge=0, lt=1)
     encoder_layers: NonNegativeInt = 6
     fuser_layers: NonNegativeInt = 3
     decoder_layers: PositiveInt = 6
-    slots: PositiveInt = Field(10, description="n, instances per frame")
-    frames: PositiveInt = Field(32, description="T, frames of a query clip")
-    support_frames: PositiveInt = Field(24, description="frames of a support clip")
-    size: tuple[PositiveInt, PositiveInt] = Field((280, 320), description="frames are resized to this (H, W)")
+    slots: PositiveInt = Field(default=10, description="n, instances per frame")
+    frames: PositiveInt = Field(default=32, description="T, frames of a query clip")
+    support_frames: PositiveInt = Field(default=24, description="frames of a support clip")
+    size: tuple[PositiveInt, PositiveInt] = Field(default=(280, 320), description="frames are resized to this (H, W)")
     position: Literal["both", "query", "support", "none"] = Field(
-        "both", description="whose tokens carry codes (Table 9)"
+        default="both", description="whose tokens carry codes (Table 9)"
     )
     mask_levels: tuple[PositiveInt, PositiveInt, PositiveInt] = Field(
-        (128, 64, 32), description="channels of the mask head at strides 16, 8 and 4"
+        default=(128, 64, 32), description="channels of the mask head at strides 16, 8 and 4"
     )
-    mask_channels: PositiveInt = Field(24, description="a; not printed, and 18 of the released head cannot be grouped")
+    mask_channels: PositiveInt = Field(
+        default=24, description="a; not printed, and 18 of the released head cannot be grouped"
+    )
 
 
 PAPER = TransformerConfig()
