@@ -1,4 +1,5 @@
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from fewmask.vipmt.config import SMALL, VIPMTConfig
 from fewmask.vipmt.network import VIPMTNetwork
 
 
-def awaken(network: VIPMTNetwork) -> VIPMTNetwork:
+def _awaken(network: VIPMTNetwork) -> VIPMTNetwork:
     """Give an untrained network features that differ between pictures, and masks with an inside and an outside.
 
     The frozen norms of an untrained backbone let its signal fade to 1e-9, and its masks are all empty or all full:
@@ -33,6 +34,11 @@ def awaken(network: VIPMTNetwork) -> VIPMTNetwork:
 
 
 @pytest.fixture(scope="session")
+def awaken() -> Callable[[VIPMTNetwork], VIPMTNetwork]:
+    return _awaken
+
+
+@pytest.fixture(scope="session")
 def tiny_config() -> VIPMTConfig:
     return replace(
         SMALL,
@@ -53,7 +59,7 @@ def tiny_config() -> VIPMTConfig:
 @pytest.fixture(scope="session")
 def tiny_network(tiny_config: VIPMTConfig) -> VIPMTNetwork:
     torch.manual_seed(0)
-    return awaken(VIPMTNetwork(tiny_config).eval())
+    return _awaken(VIPMTNetwork(tiny_config).eval())
 
 
 @pytest.fixture(scope="session")

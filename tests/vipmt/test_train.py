@@ -169,12 +169,12 @@ def test_a_batch_needs_as_many_classes(small, stills):
 
 
 @pytest.mark.slow
-def test_training_learns_the_two_classes(small, stills, tmp_path):
+def test_training_learns_the_two_classes(small, stills, tmp_path, awaken):
     from fewmask.training.loop import train
 
     torch.manual_seed(0)
     sampler = EpisodeSampler(stills, [1, 2], shots=2, clip_length=2)
-    network = VIPMTNetwork(replace(small, feature_dropout=0.0, attention_dropout=0.0, head_dropout=0.0))
+    network = awaken(VIPMTNetwork(replace(small, feature_dropout=0.0, attention_dropout=0.0, head_dropout=0.0)))
     task = VIPMTTask(
         recipe(small, validation_episodes=6, train={"steps": 60, "learning_rate": 3e-3}), network, sampler, sampler
     )
