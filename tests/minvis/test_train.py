@@ -146,6 +146,8 @@ def test_masks_stay_on_their_pixels(seed, scale, pasted):
     assert found.masks.shape == (len(found.labels), 48, 64)
     for mask, label in zip(found.masks, found.labels, strict=True):
         inner = mask.copy()
+        inner[:4] = inner[-4:] = False  # an edge just outside the view blends into it
+        inner[:, :4] = inner[:, -4:] = False
         for shift in ((0, 1), (0, -1), (1, 1), (1, -1)):
             for _ in range(1, 4):
                 inner &= np.roll(inner, shift[1], axis=shift[0])
