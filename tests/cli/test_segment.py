@@ -156,7 +156,7 @@ def test_kill_9_and_resume_equals_an_uninterrupted_run(weights, tmp_path):
 
     def start(out, *more):
         words = [sys.executable, "-m", "fewmask", "segment", video, "--out", out, "--weights", weights, *more]
-        return subprocess.Popen([str(word) for word in words], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        return subprocess.Popen([str(word) for word in words], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
     assert start(tmp_path / "whole").wait() == 0
     process = start(tmp_path / "killed")
