@@ -98,16 +98,15 @@ class DecoderLayer(nn.Module):
         self.norm_cross = nn.LayerNorm(width)
         self.feed_forward = FeedForward(width, hidden, dropout)
 
-    def forward(self, x: Tensor, query_code: Tensor, memory: Tensor, placed_memory: Tensor) -> Tensor:
+    def forward(self, x: Tensor, query_code: Tensor, memory: Tensor) -> Tensor:
         """Instance features [N, d] -> [N, d].
 
         Args:
             x: instance features so far.
             query_code: their learned codes [N, d].
-            memory: F, [L, d], the values.
-            placed_memory: F with position code, [L, d], the keys.
+            memory: F with position code, [L, d]: keys, and values too, so that boxes can be read off what was seen.
         """
         placed = x + query_code
         x = self.norm_self(x + self.dropout(self.self_attention(placed, placed, x)))
-        x = self.norm_cross(x + self.dropout(self.cross_attention(x + query_code, placed_memory, memory)))
+        x = self.norm_cross(x + self.dropout(self.cross_attention(x + query_code, memory, memory)))
         return self.feed_forward(x)  # type: ignore[no-any-return]

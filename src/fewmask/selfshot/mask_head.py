@@ -47,7 +47,7 @@ class DeformableConv(nn.Module):
 
 
 class MaskHead(nn.Module):
-    """Mask logits of every slot over the clip.
+    """Mask logits of some slots over the clip.
 
     Args:
         width: d of the transformer.
@@ -85,12 +85,12 @@ class MaskHead(nn.Module):
         )  # fmt: skip
 
     def forward(self, instances: Tensor, encoded: Tensor, fused: Tensor, maps: Maps) -> Tensor:
-        """Mask logits [n, T, H / 4, W / 4].
+        """Mask logits [m, T, H / 4, W / 4].
 
         Slots are worked through one after another: together their features at stride 4 would not fit.
 
         Args:
-            instances: D, [T, n, d].
+            instances: D of the slots in question, [T, m, d], m ≥ 1.
             encoded: E_q, [T, h, w, d].
             fused: F, [T, h, w, d].
             maps: the backbone's.

@@ -21,6 +21,7 @@ class LossWeights:
         giou: box overlap.
         focal: mask, per pixel.
         dice: mask, per region.
+        common: cells of F, where the network scores them; not in the paper.
         background: how much an empty slot counts in the cross-entropy against a filled one.
         matching: what the assignment looks at.
     """
@@ -30,6 +31,7 @@ class LossWeights:
     giou: float = 2.0
     focal: float = 1.0
     dice: float = 1.0
+    common: float = 1.0
     background: float = 0.1
     matching: MatchingWeights = field(default_factory=MatchingWeights)
 
@@ -79,12 +81,15 @@ def clip_losses(
     from the last layer alone.
 
     Returns:
-        "foreground", "l1", "giou", "focal", "dice", and "auxiliary/<layer>/<part>" for the earlier layers.
+        "foreground", "l1", "giou", "focal", "dice", "common" where the network scores cells, and
+        "auxiliary/<layer>/<part>" for the earlier layers.
     """
     weights = weights or LossWeights()
     assignment = match_sequences(prediction.slots, targets, weights.matching)
     losses = _slot_losses(prediction.slots, targets, assignment, weights)
-    losses |= _mask_losses(prediction.masks, targets, assignment, weights)
+    losses |= _mask_losses(prediction.masks(assignment.slots), targets, assignment, weights)
+    if prediction.common is not None:
+        losses["common"] = weights.common * _common_loss(prediction.common, targets)
     for layer, slots in enumerate(prediction.auxiliary):
         parts = _slot_losses(slots, targets, match_sequences(slots, targets, weights.matching), weights)
         losses |= {f"auxiliary/{layer}/{name}": value for name, value in parts.items()}
@@ -112,9 +117,10 @@ def _slot_losses(
 def _mask_losses(
     masks: Tensor, targets: ClipTargets, assignment: Assignment, weights: LossWeights
 ) -> dict[str, Tensor]:
-    frames, slots, instances = assignment.frames(targets.present)
-    truth = targets.masks[instances, frames]  # [M, H, W]
-    logits = masks[slots, frames][:, None]
+    """Of the masks of the assigned slots, [M, T, h, w], in the order of the assignment."""
+    pair, frames = targets.present[assignment.targets].nonzero(as_tuple=True)
+    truth = targets.masks[assignment.targets[pair], frames]  # [V, H, W], visible ones
+    logits = masks[pair, frames][:, None]
     if len(truth):
         logits = F.interpolate(logits, size=truth.shape[-2:], mode="bilinear", align_corners=False)
     flat, count = logits.flatten(1), _normaliser(targets)
@@ -122,6 +128,14 @@ def _mask_losses(
         "focal": weights.focal * focal_loss(flat, truth.flatten(1), count) if len(truth) else flat.sum(),
         "dice": weights.dice * dice_loss(flat, truth.flatten(1), count) if len(truth) else flat.sum(),
     }
+
+
+def _common_loss(logits: Tensor, targets: ClipTargets) -> Tensor:
+    """Cross-entropy and dice of cells [T, h, w] against the share of each that common instances fill."""
+    union = targets.masks.any(0).to(logits.dtype)[:, None]
+    share = F.interpolate(union, size=logits.shape[-2:], mode="area")[:, 0]
+    entropy = F.binary_cross_entropy_with_logits(logits, share)
+    return entropy + dice_loss(logits.flatten()[None], share.flatten()[None], 1)
 
 
 def _normaliser(targets: ClipTargets) -> float:

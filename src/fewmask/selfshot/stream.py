@@ -19,6 +19,7 @@ from fewmask.media import rle
 from fewmask.media.frame_source import Frame
 from fewmask.media.results import FrameResult
 from fewmask.selfshot.supports import resized
+from fewmask.selfshot.tracks import ClipPrediction
 from fewmask.selfshot.transformer import CommonInstanceTransformer
 
 CATEGORY = 1
@@ -108,7 +109,7 @@ class SelfShotStream:
             foreground = prediction.slots.foreground[: len(pictures)].T  # [n, frames]
             scores = foreground.mean(1)
             kept = scores >= self._settings.min_score
-            logits = prediction.masks[kept][:, : len(pictures)].float()
+            logits = self._masks(prediction, kept)[:, : len(pictures)].float()
             present = foreground[kept] >= self._settings.min_presence
             inside = ((logits > 0) & present[..., None, None]).cpu().numpy()
         track_ids = self._joined(inside[:, : self._reported])
@@ -120,6 +121,13 @@ class SelfShotStream:
         self._before = _Window(track_ids, inside[:, -self._overlap :])
         self._frames = self._frames[-self._overlap :]
         self._reported = len(self._frames)
+
+    @staticmethod
+    def _masks(prediction: ClipPrediction, kept: Tensor) -> Tensor:
+        """Mask logits of the kept slots, [m, T, h, w]."""
+        if not kept.any():
+            return prediction.slots.boxes.new_zeros(0, len(prediction.slots.boxes), 1, 1)
+        return prediction.masks(kept.nonzero()[:, 0])
 
     def _joined(self, shared: npt.NDArray[np.bool_]) -> tuple[int, ...]:
         """Ids of the window's tracks from their masks in the frames it shares with the one before, [m, O, h, w]."""

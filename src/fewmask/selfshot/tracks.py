@@ -1,5 +1,6 @@
 """What the transformer predicts for a clip, and what it is taught with: n slots, each one object over T frames."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -35,13 +36,17 @@ class ClipPrediction:
 
     Attributes:
         slots: class and box of the last layer.
-        masks: mask logits [n, T, h, w] at the mask head's stride.
+        masks: draws the mask logits of m chosen slots, int64 [m] -> [m, T, h, w] at the mask head's stride. Most slots
+            are empty and their masks nobody's concern.
         auxiliary: the earlier layers' slots, first layer first.
+        common: logits [T, h, w] at stride 16 that a cell shows a common instance; None where the network has no such
+            score.
     """
 
     slots: SlotPrediction
-    masks: Tensor
+    masks: Callable[[Tensor], Tensor]
     auxiliary: tuple[SlotPrediction, ...]
+    common: Tensor | None = None
 
 
 @dataclass(frozen=True)

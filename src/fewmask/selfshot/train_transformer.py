@@ -17,6 +17,8 @@ from fewmask.errors import DatasetError
 from fewmask.media import rle
 from fewmask.media.frame_source import RgbImage
 from fewmask.media.frames import open_frames
+from fewmask.selfshot.backbone import Maps
+from fewmask.selfshot.frozen_maps import FrozenMaps
 from fewmask.selfshot.pretrained import save_transformer, start_backbone
 from fewmask.selfshot.set_losses import LossWeights, clip_losses
 from fewmask.selfshot.supports import resized
@@ -32,15 +34,26 @@ class TransformerRecipe(BaseModel):
 
     network: TransformerConfig = Field(default_factory=TransformerConfig)
     shots: int = Field(5, ge=1, description="support clips per query")
-    backbone_rate: float = Field(0.1, ge=0, description="learning rate of the backbone relative to the rest")
+    backbone_rate: float = Field(
+        0.1, ge=0, description="learning rate of the backbone relative to the rest; 0 = frozen, its maps computed once"
+    )
+    losses: LossWeights = Field(default_factory=LossWeights)
     train: TrainSettings
 
 
 @dataclass(frozen=True)
+class _Clip:
+    video: int
+    places: tuple[int, ...]
+    mirrored: bool
+    pictures: Tensor | None  # uint8 [T, H, W, 3]; None where the maps of a frozen backbone serve
+
+
+@dataclass(frozen=True)
 class _Sample:
-    query: Tensor  # uint8 [T, H, W, 3]
+    query: _Clip
     targets: ClipTargets
-    supports: list[Tensor]  # uint8 [T_i, H, W, 3] each
+    supports: list[_Clip]
 
 
 class TransformerTask:
@@ -78,16 +91,23 @@ class TransformerTask:
         self.network = self._transformer = CommonInstanceTransformer(recipe.network)
         if initial is not None:
             start_backbone(self._transformer.backbone, initial)
+        self._maps: FrozenMaps | None = None
+        if recipe.backbone_rate == 0:
+            self._transformer.backbone.requires_grad_(False)
+            self._maps = FrozenMaps(
+                self._transformer.backbone, lambda video, places: self._pictures(self._videos[video], places)
+            )
 
     def parameter_groups(self, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
         """The backbone at a tenth of the rate, as in the paper."""
         of_backbone = [p for p in self._transformer.backbone.parameters() if p.requires_grad]
         known = {id(parameter) for parameter in of_backbone}
         rest = [p for p in self._transformer.parameters() if p.requires_grad and id(p) not in known]
-        return [
+        groups = [
             {"params": rest, "lr": learning_rate, "weight_decay": weight_decay},
             {"params": of_backbone, "lr": learning_rate * self.recipe.backbone_rate, "weight_decay": weight_decay},
         ]
+        return [group for group in groups if group["params"]]
 
     def sample(self, number: int) -> _Sample:
         """One episode: a query video, one of its classes, and random other videos of that class."""
@@ -114,8 +134,9 @@ class TransformerTask:
             targets = ClipTargets(
                 *(part.to(device) for part in (sample.targets.boxes, sample.targets.present, sample.targets.masks))
             )
-            supports = self._transformer.encode_supports([clip.to(device) for clip in sample.supports])
-            losses = clip_losses(self._transformer(sample.query.to(device), supports), targets, LossWeights())
+            supports = self._transformer.encode_supports([self._input(clip, device) for clip in sample.supports])
+            prediction = self._transformer(self._input(sample.query, device), supports)
+            losses = clip_losses(prediction, targets, self.recipe.losses)
             losses["total"] = torch.stack(list(losses.values())).sum()
             for name, value in losses.items():
                 if not name.startswith("auxiliary"):
@@ -132,32 +153,42 @@ class TransformerTask:
 
     def _query(
         self, video: YtvisVideo, objects: Sequence[YtvisAnnotation], chance: np.random.Generator
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[_Clip, Tensor]:
         """T frames from a random position, and their masks bool [G, T, H, W]; a short video repeats its last frame."""
         length, size = self.recipe.network.frames, self.recipe.network.size
         start = int(chance.integers(max(1, video.length - length + 1)))
-        places = [min(start + step, video.length - 1) for step in range(length)]
-        mirrored = chance.random() < 0.5
-        pictures = resized(self._read(video, places), size)
+        places = tuple(min(start + step, video.length - 1) for step in range(length))
+        mirrored = bool(chance.random() < 0.5)
         masks = torch.stack([torch.stack([_small(o.segmentations[place], size) for place in places]) for o in objects])
-        if mirrored:
-            pictures, masks = pictures.flip(2), masks.flip(3)
-        return pictures, masks
+        return self._clip(video, places, mirrored), masks.flip(3) if mirrored else masks
 
-    def _support(self, video_id: int, category: int, chance: np.random.Generator) -> Tensor:
+    def _support(self, video_id: int, category: int, chance: np.random.Generator) -> _Clip:
         """Consecutive frames of a video of the class, around one in which the class is visible."""
         video, length = self._videos[video_id], self.recipe.network.support_frames
         visible = np.flatnonzero(np.any([o.mask_areas > 0 for o in self._objects[video_id, category]], axis=0))
         centre = int(chance.choice(visible)) if len(visible) else 0
         start = int(np.clip(centre - chance.integers(length), 0, max(0, video.length - length)))
-        return resized(self._read(video, range(start, min(start + length, video.length))), self.recipe.network.size)
+        return self._clip(video, tuple(range(start, min(start + length, video.length))), bool(chance.random() < 0.5))
 
-    def _read(self, video: YtvisVideo, places: Sequence[int]) -> list[RgbImage]:
+    def _clip(self, video: YtvisVideo, places: tuple[int, ...], mirrored: bool) -> _Clip:
+        if self._maps is not None:
+            return _Clip(video.id, places, mirrored, None)
+        pictures = self._pictures(video, places)
+        return _Clip(video.id, places, mirrored, pictures.flip(2) if mirrored else pictures)
+
+    def _input(self, clip: _Clip, device: torch.device) -> Tensor | Maps:
+        if clip.pictures is not None:
+            return clip.pictures.to(device)
+        assert self._maps is not None
+        return self._maps.clip(clip.video, clip.places, mirrored=clip.mirrored, device=device)
+
+    def _pictures(self, video: YtvisVideo, places: Sequence[int]) -> Tensor:
+        """uint8 [T, H, W, 3] of the network's size."""
         pictures: dict[int, RgbImage] = {}
         for place in sorted(set(places)):
             with open_frames([self._root / video.file_names[place]]) as frames:
                 pictures[place] = next(iter(frames)).rgb
-        return [pictures[place] for place in places]
+        return resized([pictures[place] for place in places], self.recipe.network.size)
 
 
 def _small(mask: rle.Rle | None, size: tuple[int, int]) -> Tensor:

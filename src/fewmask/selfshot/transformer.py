@@ -3,8 +3,9 @@
 Design choices:
 - One clip at a time; supports are encoded one by one, so they may be cached and differ in length.
 - Fuser layers are chained: the fused query and the enhanced support of one layer enter the next.
-- Position codes enter the encoder's queries and keys and the decoder's keys; the fuser compares content alone.
-- With no fuser layers the supports have no say: the ablation of Table 3.
+- Position codes enter the encoder's queries and keys and the decoder's memory; the fuser compares content alone.
+- With no fuser layers the supports have no say, with no encoder layers tokens know only themselves: Table 3.
+- Masks are drawn for the slots that are asked for, in training those matched, in use those found.
 """
 
 from collections.abc import Sequence
@@ -47,6 +48,9 @@ class TransformerConfig(BaseModel):
     )
     mask_channels: PositiveInt = Field(
         default=24, description="a; not printed, and 18 of the released head cannot be grouped"
+    )
+    common_map: bool = Field(
+        default=False, description="F is also taught, cell by cell, what is common; not in the paper, learns sooner"
     )
 
 
@@ -94,6 +98,7 @@ class CommonInstanceTransformer(nn.Module):
         self.decoder_norm = nn.LayerNorm(config.width)
         self.instance_codes = nn.Parameter(torch.randn(config.frames * config.slots, config.width))
         self.classify = nn.Linear(config.width, 2)
+        self.common = nn.Linear(config.width, 1) if config.common_map else None
         self.locate = nn.Sequential(
             nn.Linear(config.width, config.width), nn.ReLU(), nn.Linear(config.width, config.width), nn.ReLU(),
             nn.Linear(config.width, 4),
@@ -107,14 +112,15 @@ class CommonInstanceTransformer(nn.Module):
             if parameter.ndim > 1 and not name.startswith(("backbone.", "instance_codes")) and "offsets" not in name:
                 nn.init.xavier_uniform_(parameter)
 
-    def encode(self, pictures: Tensor, *, support: bool) -> EncodedClip:
+    def encode(self, clip: Tensor | Maps, *, support: bool) -> EncodedClip:
         """Backbone and shared encoder over a clip, stage 1.
 
         Args:
-            pictures: uint8 [T, H, W, 3] of the configured size; T at most ``frames`` for a query.
+            clip: uint8 [T, H, W, 3] of the configured size; T at most ``frames`` for a query. Or its maps, where a
+                frozen backbone has seen it before.
             support: whether the clip supports; decides about position codes in the ablation of Table 9.
         """
-        maps = self.backbone(pictures)
+        maps = clip if isinstance(clip, Maps) else self.backbone(clip)
         reduced = self.reduce(maps.stride16)  # [T, d, h, w]
         frames, _, height, width = reduced.shape
         tokens = reduced.movedim(1, -1).flatten(0, 2)
@@ -125,11 +131,11 @@ class CommonInstanceTransformer(nn.Module):
             tokens = layer(tokens, code if coded else None)
         return EncodedClip(tokens, (frames, height, width), code, maps)
 
-    def encode_supports(self, clips: Sequence[Tensor]) -> Tensor:
+    def encode_supports(self, clips: Sequence[Tensor | Maps]) -> Tensor:
         """E_s of all supports, one encoded at a time and joined: [L, d].
 
         Args:
-            clips: uint8 [T_i, H, W, 3] each; a picture is a clip of one frame.
+            clips: uint8 [T_i, H, W, 3] each, or maps; a picture is a clip of one frame.
 
         Raises:
             ConfigError: there are none.
@@ -138,20 +144,21 @@ class CommonInstanceTransformer(nn.Module):
             raise ConfigError("no support clip is given; give at least one")
         return torch.cat([self.encode(clip, support=True).tokens for clip in clips])
 
-    def forward(self, pictures: Tensor, supports: Tensor) -> ClipPrediction:
+    def forward(self, clip: Tensor | Maps, supports: Tensor) -> ClipPrediction:
         """Segment a query clip.
 
         Args:
-            pictures: uint8 [T, H, W, 3] with T = ``frames``.
+            clip: uint8 [T, H, W, 3] with T = ``frames``, or its maps.
             supports: E_s as ``encode_supports`` gives it, [L, d].
 
         Raises:
             ConfigError: the clip has another number of frames.
         """
         config = self.config
-        if len(pictures) != config.frames:
-            raise ConfigError(f"the clip has {len(pictures)} frames, the network takes {config.frames}; pad or cut it")
-        query = self.encode(pictures, support=False)
+        frames = len(clip.stride16 if isinstance(clip, Maps) else clip)
+        if frames != config.frames:
+            raise ConfigError(f"the clip has {frames} frames, the network takes {config.frames}; pad or cut it")
+        query = self.encode(clip, support=False)
         fused = query.tokens
         for layer in self.fuser:
             fused, supports = layer(fused, supports)
@@ -159,9 +166,14 @@ class CommonInstanceTransformer(nn.Module):
         instances = torch.zeros_like(self.instance_codes)
         layers = []
         for layer in self.decoder:
-            instances = layer(instances, self.instance_codes, fused, placed)
+            instances = layer(instances, self.instance_codes, placed)
             layers.append(self.decoder_norm(instances).unflatten(0, (config.frames, config.slots)))
         predictions = [SlotPrediction(self.classify(d), self.locate(d).sigmoid()) for d in layers]
         grid = (*query.grid, config.width)
-        masks = self.mask_head(layers[-1], query.tokens.view(grid), fused.view(grid), query.maps)
-        return ClipPrediction(predictions[-1], masks, tuple(predictions[:-1]))
+
+        def masks(slots: Tensor) -> Tensor:
+            drawn: Tensor = self.mask_head(layers[-1][:, slots], query.tokens.view(grid), fused.view(grid), query.maps)
+            return drawn
+
+        common = None if self.common is None else self.common(fused).view(query.grid)
+        return ClipPrediction(predictions[-1], masks, tuple(predictions[:-1]), common)

@@ -95,17 +95,21 @@ PAPER = VIPMTConfig()
 
 SMALL = VIPMTConfig(
     backbone="mobilenet_v2",
-    fused_blocks=(2, 3),
-    channels=96,
-    feed_forward=288,
+    fused_blocks=(3, 4),
+    channels=64,
+    feed_forward=192,
     heads=4,
     iterations=3,
-    prior_channels=96,
-    input_size=(192, 336),
+    prior_channels=160,
+    input_size=(160, 288),
+    clip_length=3,
+    memory_length=3,
     iou_channels=32,
-    iou_hidden=128,
-    iou_grid=(6, 11),
+    iou_hidden=64,
+    iou_grid=(5, 9),
+    feature_dropout=0.1,
+    attention_dropout=0.0,
 )
-"""Trains on two CPU cores; the frozen backbone is torchvision's ImageNet MobileNetV2."""
+"""Trains on one CPU core; the frozen backbone is torchvision's ImageNet MobileNetV2."""
 
 NAMED = {"paper": PAPER, "small": SMALL}
