@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from safetensors.torch import save_file
 
 from fewmask.errors import CheckpointError, ConfigError, DatasetError
@@ -169,6 +170,28 @@ def test_a_killed_training_goes_on_exactly(videos, tmp_path):
     parts = run("parts", 4, True)
     for name, value in whole.items():
         torch.testing.assert_close(parts[name], value)
+
+
+@pytest.mark.parametrize("objective", ["instance", "rank"])
+def test_fixed_views_of_a_frozen_backbone_are_seen_once(videos, tmp_path, objective):
+    shape = EncoderConfig(backbone="mobilenet_v2", frames=3, side=32, dimension=1280)
+    settings = recipe(network=shape, objective=objective, backbone_rate=0, views=4, clips_per_video=2)
+    task = ClipEncoderTask(settings, videos, tmp_path / "frames")
+    (tmp_path / "run").mkdir()
+    seen = []
+    features = ClipNetwork.backbone_features
+    task.network.query_encoder.backbone_features = lambda clips: (
+        seen.append(len(clips)) or features(task.network.query_encoder, clips)
+    )
+    train(task, settings.train, tmp_path / "run", device=torch.device("cpu"))
+    assert task.sample(0).clips.shape == (2, 1280)
+    assert 0 < len(seen) == len(task._views) <= 16
+    with pytest.raises(ConfigError, match="nothing is left"):
+        ClipEncoderTask(recipe(backbone_rate=0), videos, tmp_path / "frames")
+    with pytest.raises(ValidationError, match="backbone_rate 0"):
+        recipe(views=4)
+    with pytest.raises(ValidationError, match="at least"):
+        recipe(views=1, backbone_rate=0)
 
 
 def test_own_clips_in_the_queue_are_no_negatives(videos, tmp_path):

@@ -33,7 +33,9 @@ def minvis(
     out: Out,
     images: Images = None,
     initial: Annotated[Path | None, typer.Option(help="MobileSAM safetensors for tiny_vit_5m.")] = None,
-    start_from: Annotated[Path | None, typer.Option(help="Weights folder of an earlier training.")] = None,
+    start_from: Annotated[
+        str | None, typer.Option(help="Go on from small (the bundled weights), a weights folder, or a hub name.")
+    ] = None,
     frames: Annotated[float | None, typer.Option(help="Share of each video's frames that is used, e.g. 0.01.")] = None,
     steps: Steps = None,
     device: Device = "auto",
@@ -69,6 +71,26 @@ def vipmt(
 
     request = _request(recipe, out, steps, device, resume)
     _finish(out, json_output, lambda: train_vipmt(request, data, backbone, images=images, novel=novel or ()))
+
+
+@app.command()
+def selfshot(
+    recipe: RecipeFile,
+    data: Annotated[Path, typer.Option(help="YouTube-VIS annotations; `fewmask synth` makes some.")],
+    out: Out,
+    images: Images = None,
+    initial: Annotated[Path | None, typer.Option(help="ImageNet checkpoint for its backbone.")] = None,
+    held_out: Annotated[Path | None, typer.Option(help="Annotations of other videos, to validate on.")] = None,
+    steps: Steps = None,
+    device: Device = "auto",
+    resume: Resume = False,
+    json_output: Json = False,
+) -> None:
+    """The transformer that segments what a query and its supports have in common, on labelled videos."""
+    from fewmask.pipelines.train import train_selfshot
+
+    request = _request(recipe, out, steps, device, resume)
+    _finish(out, json_output, lambda: train_selfshot(request, data, images=images, initial=initial, held_out=held_out))
 
 
 @app.command("clip-encoder")

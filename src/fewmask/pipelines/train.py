@@ -18,7 +18,6 @@ from fewmask.datasets.json_file import load_object
 from fewmask.datasets.ytvis import read_ytvis
 from fewmask.errors import CheckpointError, ConfigError
 from fewmask.media.run_directory import RunDirectory
-from fewmask.minvis.pretrained import load_weights
 from fewmask.minvis.train import MinvisRecipe, MinvisTask
 from fewmask.minvis.training_data import TrainingData, coco_data, ytvis_data
 from fewmask.models.device import resolve_device
@@ -51,7 +50,7 @@ def train_minvis(
     *,
     images: Path | None = None,
     initial: Path | None = None,
-    start_from: Path | None = None,
+    start_from: str | Path | None = None,
     frames: float | None = None,
 ) -> dict[str, float]:  # fmt: skip
     """Train a MinVIS segmenter on COCO pictures or YouTube-VIS videos; returns the figures on held-out data.
@@ -59,7 +58,8 @@ def train_minvis(
     Args:
         images: folder of the pictures.
         initial: MobileSAM safetensors for the backbone tiny_vit_5m.
-        start_from: weights folder of an earlier training of the same network, to start from.
+        start_from: ``small``, a weights folder of an earlier training, a folder that transformers or
+            `fewmask convert minvis` wrote, or a hub name; a class head of another number of classes starts anew.
         frames: share of each video's frames, instead of the recipe's.
 
     Raises:
@@ -67,14 +67,11 @@ def train_minvis(
     """
     recipe = read_recipe(request.recipe, MinvisRecipe)
     if frames is not None:
-        recipe = recipe.model_copy(update={"frames": frames})
+        recipe = _with_frames(recipe, frames)
 
     def task() -> TrainTask:
-        start = None if initial is None else _initial_weights(initial)
-        made = MinvisTask(recipe, _minvis_data(recipe, data, images), start)
-        if start_from is not None:
-            load_weights(made.network, start_from / "model.safetensors")
-        return made
+        mobile_sam = None if initial is None else _initial_weights(initial)
+        return MinvisTask(recipe, _minvis_data(recipe, data, images), mobile_sam, start_from=start_from)
 
     inputs = {"data": data, "initial": initial, "start_from": start_from}
     return _run(request, "minvis", recipe, recipe.train, task, inputs)
@@ -104,6 +101,35 @@ def train_vipmt(
         lambda: make_task(recipe, data, backbone, root=images, novel=novel),
         inputs,
     )
+
+
+def train_selfshot(
+    request: TrainRequest,
+    data: Path,
+    *,
+    images: Path | None = None,
+    initial: Path | None = None,
+    held_out: Path | None = None,
+) -> dict[str, float]:
+    """Train the transformer of Self-Shot on YouTube-VIS videos; returns its video AP50 on held-out ones.
+
+    Args:
+        images: folder of the frames; by default JPEGImages beside ``data``.
+        initial: ImageNet checkpoint for its backbone, with torchvision's key names.
+        held_out: annotations of other videos, their frames in JPEGImages beside them.
+
+    Raises:
+        FewmaskError: a recipe, dataset, checkpoint or folder that cannot be used.
+    """
+    from fewmask.selfshot.train_transformer import TransformerRecipe, TransformerTask
+
+    recipe = read_recipe(request.recipe, TransformerRecipe)
+    kept_back = None if held_out is None else (read_ytvis(held_out), held_out.parent / "JPEGImages")
+    return _run(
+        request, "selfshot", recipe, recipe.train,
+        lambda: TransformerTask(recipe, read_ytvis(data), images or data.parent / "JPEGImages", initial, kept_back),
+        {"data": data, "initial": initial, "held_out": held_out},
+    )  # fmt: skip
 
 
 def train_clip_encoder(
@@ -206,6 +232,13 @@ def _run(
         run.update({"figures": figures})
         run.finish()
     return figures
+
+
+def _with_frames(recipe: MinvisRecipe, frames: float) -> MinvisRecipe:
+    try:
+        return MinvisRecipe.model_validate(recipe.model_dump() | {"frames": frames})
+    except ValidationError as error:
+        raise ConfigError(f"frames {frames:g}: {error.errors()[0]['msg']}") from error
 
 
 def _minvis_data(recipe: MinvisRecipe, path: Path, images: Path | None) -> TrainingData:

@@ -66,15 +66,23 @@ class ClipNetwork(nn.Module):
             nn.init.zeros_(self.mix.bias)
 
     def forward(self, clips: Tensor) -> Tensor:
-        """Clips uint8 [B, T, S, S, 3], T up to the configured number, as unit vectors [B, dimension]."""
+        """Clips uint8 [B, T, S, S, 3], T up to the configured number, as unit vectors [B, dimension].
+
+        Features [B, width] from ``backbone_features`` may stand for clips that a frozen backbone has seen.
+        """
+        features = clips if clips.ndim == 2 else self.backbone_features(clips)
+        if not self.is_transformer:
+            features = features + self.mix(features)
+        return nn.functional.normalize(features.float(), dim=-1)
+
+    def backbone_features(self, clips: Tensor) -> Tensor:
+        """What the backbone says of clips uint8 [B, T, S, S, 3]: [B, width]."""
         batch, frames = clips.shape[:2]
         pictures = normalised(clips).flatten(0, 1)  # [B * T, 3, S, S]
         if self.is_transformer:
-            features = self._all_patches_at_once(pictures, batch, frames)
-        else:
-            pooled = self.backbone(pictures).unflatten(0, (batch, frames)).mean(1)
-            features = pooled + self.mix(pooled)
-        return nn.functional.normalize(features.float(), dim=-1)
+            return self._all_patches_at_once(pictures, batch, frames)
+        features: Tensor = self.backbone(pictures)
+        return features.unflatten(0, (batch, frames)).mean(1)
 
     def _all_patches_at_once(self, pictures: Tensor, batch: int, frames: int) -> Tensor:
         vit: Any = self.backbone

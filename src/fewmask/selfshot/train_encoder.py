@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
-from fewmask.errors import DatasetError
+from fewmask.errors import ConfigError, DatasetError
 from fewmask.media.frame_source import RgbImage
 from fewmask.selfshot.clips import square
 from fewmask.selfshot.encoder import ClipNetwork, EncoderConfig, save_encoder
@@ -39,21 +39,30 @@ class ClipEncoderRecipe(BaseModel):
     backbone_rate: float = Field(
         1.0, ge=0, description="learning rate of the backbone relative to the rest; 0 = frozen"
     )
+    views: int = Field(
+        0, ge=0, description="views of each video, computed once; for frozen backbones. 0 = new ones in every step"
+    )
     crop_scale: float = Field(0.5, gt=0, le=1, description="least share of the picture's square that a view shows")
     hold_out: int = Field(0, ge=0, description="every n-th video is for validation; 0 = none")
     train: TrainSettings
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.views and (self.backbone_rate or self.views < self.clips_per_video):
+            raise ValueError("views need backbone_rate 0, and clips_per_video of them at least")
+        return self
 
 
 @dataclass(frozen=True)
 class _Sample:
     video: int
-    clips: npt.NDArray[np.uint8]  # [C, T, S, S, 3]
+    clips: npt.NDArray[Any]  # uint8 [C, T, S, S, 3], or of views the backbone's features, float32 [C, width]
 
 
 @dataclass(frozen=True)
 class _Batch:
     videos: Tensor  # int64 [V]
-    clips: Tensor  # uint8 [V, C, T, S, S, 3]
+    clips: Tensor  # uint8 [V, C, T, S, S, 3] or float32 [V, C, width]
 
 
 class ClipEncoderTask:
@@ -67,6 +76,7 @@ class ClipEncoderTask:
 
     Raises:
         DatasetError: fewer than two videos are left to train on.
+        ConfigError: a vision transformer is frozen, and there is no more to it.
     """
 
     network: nn.Module
@@ -87,8 +97,11 @@ class ClipEncoderTask:
         if initial is not None:
             start_from(encoder, initial)
         if recipe.backbone_rate == 0:
+            if encoder.is_transformer:
+                raise ConfigError(f"{recipe.network.backbone}: with backbone_rate 0 nothing is left to learn; raise it")
             encoder.backbone.requires_grad_(False)
         self.network = self._pair = MomentumPair(encoder, recipe.queue)
+        self._views: dict[tuple[int, int], npt.NDArray[np.float32]] = {}
 
     def parameter_groups(self, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
         """Backbone apart; no decay for normalisations, biases and codes."""
@@ -112,6 +125,13 @@ class ClipEncoderTask:
         seed = self.recipe.train.seed
         video = int(np.random.default_rng((seed, 1, epoch)).permutation(len(self._training))[place])
         chance = np.random.default_rng((seed, 2, number))
+        if self.recipe.views:
+            if self.recipe.objective == "instance":  # views 2n and 2n + 1 show the same frame
+                first = 2 * int(chance.integers(self.recipe.views // 2))
+                chosen = [first, first + 1]
+            else:
+                chosen = chance.choice(self.recipe.views, self.recipe.clips_per_video, replace=False).tolist()
+            return _Sample(video, np.stack([self._known_view(video, view) for view in chosen]))
         stored = self._store.read(self._training[video])
         if self.recipe.objective == "instance":
             picture = stored.picture(int(chance.integers(len(stored.pictures))))
@@ -119,6 +139,21 @@ class ClipEncoderTask:
         else:
             clips = [self._view(_crop(stored, self.recipe, chance), chance) for _ in range(self.recipe.clips_per_video)]
         return _Sample(video, np.stack(clips))
+
+    @torch.no_grad()
+    def _known_view(self, video: int, view: int) -> npt.NDArray[np.float32]:
+        """What the frozen backbone says of one of a video's fixed views, [width]."""
+        if (video, view) not in self._views:
+            stored, seed = self._store.read(self._training[video]), self.recipe.train.seed
+            chance = np.random.default_rng((seed, 3, video, view))
+            if self.recipe.objective == "instance":
+                of_pair = np.random.default_rng((seed, 4, video, view // 2))
+                pictures = [stored.picture(int(of_pair.integers(len(stored.pictures))))]
+            else:
+                pictures = _crop(stored, self.recipe, chance)
+            clip = torch.from_numpy(self._view(pictures, chance))[None].to(next(self._pair.parameters()).device)
+            self._views[video, view] = self._pair.query_encoder.backbone_features(clip)[0].float().cpu().numpy()
+        return self._views[video, view]
 
     def collate(self, samples: Sequence[_Sample]) -> _Batch:
         """Samples as one batch."""

@@ -18,6 +18,7 @@ from fewmask.media import rle
 from fewmask.media.frame_source import RgbImage
 from fewmask.media.frames import open_frames
 from fewmask.selfshot.backbone import Maps
+from fewmask.selfshot.evaluate import evaluate, oracle_episodes
 from fewmask.selfshot.frozen_maps import FrozenMaps
 from fewmask.selfshot.pretrained import save_transformer, start_backbone
 from fewmask.selfshot.set_losses import LossWeights, clip_losses
@@ -64,6 +65,7 @@ class TransformerTask:
         dataset: videos with masks; every class in it is a seen class.
         root: folder of the frame files.
         initial: checkpoint for the backbone, see ``start_backbone``.
+        held_out: videos to validate on, and the folder of their frame files.
 
     Raises:
         DatasetError: no class is shown by two videos with frame files.
@@ -72,9 +74,14 @@ class TransformerTask:
     network: nn.Module
 
     def __init__(
-        self, recipe: TransformerRecipe, dataset: YtvisDataset, root: Path, initial: Path | None = None
+        self,
+        recipe: TransformerRecipe,
+        dataset: YtvisDataset,
+        root: Path,
+        initial: Path | None = None,
+        held_out: tuple[YtvisDataset, Path] | None = None,
     ) -> None:
-        self.recipe, self._root = recipe, root
+        self.recipe, self._root, self._held_out = recipe, root, held_out
         self._videos = {video.id: video for video in dataset.videos if video.file_names}
         self._objects: dict[tuple[int, int], list[YtvisAnnotation]] = defaultdict(list)
         self._shown_by: dict[int, set[int]] = defaultdict(set)
@@ -144,8 +151,12 @@ class TransformerTask:
         return sums
 
     def validate(self) -> dict[str, float]:
-        """None here: unseen classes are evaluated on their own episodes, by the verb eval."""
-        return {}
+        """Video AP50 of the held-out videos with oracle supports, per class and pooled."""
+        if self._held_out is None:
+            return {}
+        dataset, root = self._held_out
+        found = evaluate(self._transformer, dataset, root, oracle_episodes(dataset, root, shots=self.recipe.shots))
+        return {"AP50": found.mean or 0.0, "AP50_pooled": found.pooled or 0.0}
 
     def save(self, folder: Path) -> None:
         """Write the network as ``load_transformer`` reads it."""

@@ -96,7 +96,10 @@ class CommonInstanceTransformer(nn.Module):
         self.fuser = nn.ModuleList(FuserLayer(*shape) for _ in range(config.fuser_layers))
         self.decoder = nn.ModuleList(DecoderLayer(*shape) for _ in range(config.decoder_layers))
         self.decoder_norm = nn.LayerNorm(config.width)
-        self.instance_codes = nn.Parameter(torch.randn(config.frames * config.slots, config.width))
+        # A slot starts alike in all frames, for matching gives all of them one object.
+        instants = spatio_temporal_sine(torch.zeros(1, config.frames, 1, 1, dtype=torch.bool), config.width)
+        slots = torch.randn(config.slots, config.width)
+        self.instance_codes = nn.Parameter((instants[0].flatten(1)[:, None] + slots).flatten(0, 1))
         self.classify = nn.Linear(config.width, 2)
         self.common = nn.Linear(config.width, 1) if config.common_map else None
         self.locate = nn.Sequential(
@@ -111,6 +114,10 @@ class CommonInstanceTransformer(nn.Module):
             # The new layers start from Xavier; offsets of the deformable convolution keep their zeros.
             if parameter.ndim > 1 and not name.startswith(("backbone.", "instance_codes")) and "offsets" not in name:
                 nn.init.xavier_uniform_(parameter)
+        for layer in self.fuser:
+            for attention in (layer.query_from_support, layer.support_from_query, layer.fuse):
+                # Alike at the start: what looks alike is then what is attended to.
+                attention.key.load_state_dict(attention.query.state_dict())  # type: ignore[union-attr,operator]
 
     def encode(self, clip: Tensor | Maps, *, support: bool) -> EncodedClip:
         """Backbone and shared encoder over a clip, stage 1.

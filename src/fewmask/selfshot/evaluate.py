@@ -1,0 +1,133 @@
+"""Episodes and their video AP: a query video, one of its classes, the clips that support it (Section 6).
+
+One episode counts as one video of its class, so that a query with two classes is two episodes.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fewmask.datasets.ytvis_types import YtvisDataset, YtvisResult, result_from_masks
+from fewmask.media.frames import open_frames
+from fewmask.media.rle import Rle
+from fewmask.metrics.video_precision import VideoAP, video_ap
+from fewmask.selfshot.pool import ClipPlace
+from fewmask.selfshot.stream import SelfShotStream, StreamSettings
+from fewmask.selfshot.supports import read_support
+from fewmask.selfshot.transformer import CommonInstanceTransformer
+
+ALL_TRACKS = StreamSettings(min_score=0.02)
+"""Precision over recall wants the doubtful tracks too."""
+
+
+@dataclass(frozen=True)
+class Episode:
+    """A query video by its id, the class in question, and what supports it."""
+
+    video: int
+    category: int
+    supports: tuple[ClipPlace, ...]
+
+
+def oracle_episodes(dataset: YtvisDataset, root: Path, *, shots: int, seed: int = 0) -> list[Episode]:
+    """Every (video, class) of a dataset that ``shots`` other videos of the class can support, drawn by ``seed``.
+
+    Episodes with fewer shots take the first of those with more.
+    """
+    shown: dict[int, list[int]] = {}
+    for annotation in dataset.annotations:
+        of_class = shown.setdefault(annotation.category_id, [])
+        if annotation.video_id not in of_class:
+            of_class.append(annotation.video_id)
+    places = video_places(dataset, root)
+    found = []
+    for category, videos in sorted(shown.items()):
+        for video in videos:
+            others = [other for other in videos if other != video]
+            order = np.random.default_rng((seed, video, category)).permutation(len(others))
+            if len(others) >= shots:
+                found.append(Episode(video, category, tuple(places[others[other]] for other in order[:shots])))
+    return found
+
+
+def video_places(dataset: YtvisDataset, root: Path) -> dict[int, ClipPlace]:
+    """The videos of a dataset, each as one clip, by id; a video's frames lie in a folder of its own."""
+    return {
+        video.id: ClipPlace(str((root / video.file_names[0]).parent), 0, video.length - 1)
+        for video in dataset.videos
+        if video.file_names
+    }
+
+
+def evaluate(
+    network: CommonInstanceTransformer,
+    dataset: YtvisDataset,
+    root: Path,
+    episodes: Sequence[Episode],
+    settings: StreamSettings = ALL_TRACKS,
+) -> VideoAP:
+    """Video AP at IoU 0.5 over episodes; the network is left in evaluation mode.
+
+    Args:
+        dataset: of the queries, with their masks.
+        root: folder of its frame files.
+        episodes: what to segment.
+        settings: how windows become tracks.
+
+    Raises:
+        VideoError: a frame of a query or support cannot be read.
+    """
+    network.eval()
+    videos = {video.id: video for video in dataset.videos}
+    encoded: dict[ClipPlace, Tensor] = {}
+    results: list[YtvisResult] = []
+    truths, queries = [], []
+    for number, episode in enumerate(episodes, 1):
+        video = videos[episode.video]
+        queries.append(replace(video, id=number))
+        truths += [
+            replace(annotation, id=len(truths) + place, video_id=number)
+            for place, annotation in enumerate(
+                (a for a in dataset.annotations if (a.video_id, a.category_id) == (episode.video, episode.category)), 1
+            )
+        ]
+        for place in episode.supports:
+            if place not in encoded:
+                encoded[place] = _encoded(network, place)
+        supports = torch.cat([encoded[place] for place in episode.supports])
+        files = [root / name for name in video.file_names]
+        for score, masks in _tracks(network, files, supports, settings):
+            results.append(
+                result_from_masks(video_id=number, category_id=episode.category, score=score, segmentations=list(masks))
+            )
+    return video_ap(replace(dataset, videos=tuple(queries), annotations=tuple(truths)), results)
+
+
+@torch.inference_mode()
+def _encoded(network: CommonInstanceTransformer, place: ClipPlace) -> Tensor:
+    clip = read_support(place, network.config.support_frames, network.config.size)
+    return network.encode_supports([clip.to(next(network.parameters()).device)])
+
+
+def _tracks(
+    network: CommonInstanceTransformer, files: Sequence[Path], supports: Tensor, settings: StreamSettings
+) -> Iterable[tuple[float, list[Rle | None]]]:
+    """Mean score and masks of every track of a query."""
+    stream = SelfShotStream(network, supports, settings)
+    results = []
+    with open_frames(list(files)) as frames:
+        for frame in frames:
+            results += stream.step(frame)
+    results += stream.finish()
+    scores: dict[int, list[float]] = {}
+    masks: dict[int, list[Rle | None]] = {}
+    for result in results:
+        for track_id, score, mask in zip(result.track_ids, result.scores, result.masks, strict=True):
+            scores.setdefault(track_id, []).append(score)
+            masks.setdefault(track_id, [None] * len(files))[result.index] = mask
+    # A track that lives in one window only must not outrank one that lasts.
+    return [(sum(scores[track]) / len(files), masks[track]) for track in masks]
