@@ -17,7 +17,8 @@ def demo(
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Segment and track the bundled clip; works offline at once."""
-    from fewmask.pipelines.segment import SegmentRequest, demo_clip, run_segment
+    from fewmask.pipelines.segment import demo_clip, run_segment
+    from fewmask.pipelines.segment_request import SegmentRequest
 
     request = SegmentRequest(source=str(demo_clip()), out=out, resume=resume, command=sys.argv)
     with Progress("frames", quiet=json_output) as progress:

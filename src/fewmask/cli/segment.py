@@ -1,4 +1,4 @@
-"""`fewmask segment SOURCE --out DIR`: every object of a video, with ids."""
+"""`fewmask segment SOURCE --out DIR`: every object of a video, with ids, or the class that masked pictures show."""
 
 import sys
 from pathlib import Path
@@ -14,12 +14,21 @@ def segment(
         str, typer.Argument(help="Video file, folder of images, glob, camera number, RTSP/HTTP address.")
     ],
     out: Annotated[Path, typer.Option(help="Folder for the results; must be empty unless --resume.")],
+    support: Annotated[
+        Path | None, typer.Option(help="Folder of pictures with masks, or COCO file: find what they show (VIPMT).")
+    ] = None,
+    negative: Annotated[Path | None, typer.Option(help="The same, of what must not be found.")] = None,
+    instances: Annotated[str, typer.Option(help="With --support: none, components or minvis.")] = "none",
+    seed: Annotated[int, typer.Option(help="With --support: of the choice of memory frames.")] = 0,
     weights: Annotated[str, typer.Option(help="small (bundled), a folder, or a name on the hub.")] = "small",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
     batch: Annotated[str, typer.Option(help="Frames per forward pass, or auto.")] = "auto",
     top_k: Annotated[int, typer.Option(min=1, help="Tracks in tracks.json.")] = 10,
-    min_score: Annotated[float, typer.Option(min=0, max=1, help="Tracks below it are in tracks.json only.")] = 0.3,
+    min_score: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Tracks below it are in tracks.json only; default 0.3, with --support 0."),
+    ] = None,
     mode: Annotated[str, typer.Option(help="exact, bounded, or auto: bounded above 300 frames.")] = "auto",
     short_side: Annotated[int, typer.Option(help="Network input size; 0 = what the weights were trained for.")] = 0,
     export: Annotated[list[str] | None, typer.Option(help="Also cvat, label-studio or coco; may be repeated.")] = None,
@@ -31,12 +40,14 @@ def segment(
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Segment and track every object of SOURCE (MinVIS)."""
-    from fewmask.pipelines.segment import SegmentRequest, run_segment
+    """Segment and track every object of SOURCE (MinVIS), or with --support the class that its pictures show (VIPMT)."""
+    from fewmask.pipelines.segment import run_segment
+    from fewmask.pipelines.segment_request import SegmentRequest
 
     request = SegmentRequest(
         source=int(source) if source.isdigit() and not Path(source).exists() else source,
-        out=out, weights=weights, device=device, precision=precision, batch=batch, top_k=top_k, min_score=min_score,
+        out=out, support=support, negative=negative, instances=instances, seed=seed, weights=weights, device=device,
+        precision=precision, batch=batch, top_k=top_k, min_score=min_score,
         mode=mode, short_side=short_side or None, exports=tuple(export or ()), overlay=overlay, masks=masks,
         skip_broken=skip_broken, resume=resume, command=sys.argv,
     )  # fmt: skip
@@ -46,6 +57,6 @@ def segment(
         say_json({"out": out, "frames": summary.frames, "tracks": summary.tracks, "files": list(summary.files)})
         return
     note("")
-    say(f"{summary.frames} frames, {summary.tracks} tracks with score >= {min_score:g}")
+    say(f"{summary.frames} frames, {summary.tracks} tracks shown")
     for path in summary.files:
         say(f"  {path}")

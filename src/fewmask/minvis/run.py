@@ -5,52 +5,24 @@ frames. When the source ends the final ranking is known, and one pass over the s
 A broken source ends the run early: what came before it is written all the same, then the error is raised.
 """
 
-import json
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from fewmask.errors import ConfigError, VideoError
-from fewmask.media.atomic import write_text
+from fewmask.errors import VideoError
 from fewmask.media.frames import open_frames
 from fewmask.media.results import FrameResult, Track, VideoResult
 from fewmask.media.rle import Rle
 from fewmask.media.run_directory import RunDirectory
+from fewmask.media.run_outputs import Outputs, RunSummary, write_exports
+from fewmask.media.run_pictures import LiveOverlay, Overlay, PaletteMasks
 from fewmask.media.spool import ResultSpool
-from fewmask.minvis.pictures import LiveOverlay, Overlay, PaletteMasks
+from fewmask.media.tracks_file import TracksFile
 from fewmask.minvis.stream import MinVIS, StreamSettings, best_of, pair_ids
 from fewmask.minvis.tracker import QueryTracker
-from fewmask.minvis.tracks_file import TracksFile
 
 STATE_EVERY = 64  # frames between two tracker states; at most this many, and a batch, are computed again on resume
-EXPORTS = ("cvat", "label-studio", "coco")
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """What a run leaves beside ``tracks.json``.
-
-    Attributes:
-        overlay: write ``overlay.mp4``.
-        masks: write palette PNGs ``masks/00000.png``, ...
-        exports: of `EXPORTS`; these hold all masks of a video in memory, as run lengths.
-        min_score: tracks below it are in ``tracks.json`` only.
-    """
-
-    overlay: bool = True
-    masks: bool = True
-    exports: tuple[str, ...] = ()
-    min_score: float = 0.3
-
-
-@dataclass(frozen=True)
-class RunSummary:
-    """What a run did: length of the video, tracks with at least ``min_score``, and the files written."""
-
-    frames: int
-    tracks: int
-    files: tuple[Path, ...]
 
 
 @dataclass(frozen=True)
@@ -105,12 +77,8 @@ def segment_to_directory(
         progress: called with the frames done and their number, where known.
 
     Raises:
-        ConfigError: an unknown export.
         VideoError: the source broke; the results up to there have been written.
     """
-    unknown = [export for export in outputs.exports if export not in EXPORTS]
-    if unknown:
-        raise ConfigError(f"export {unknown[0]!r} is unknown; choose from {', '.join(EXPORTS)}")
     job = _Job(model, source, run, settings, outputs, skip_broken)
     tracker, following, complete = _resume_point(run.spool)
     broken: VideoError | None = None
@@ -194,7 +162,7 @@ def _write_results(job: _Job, tracker: QueryTracker) -> RunSummary:
                 picture.add(final.of(result))
             length = result.index + 1
     if job.outputs.exports:
-        files += _export(_shown_video(job, final, length), str(job.source), folder, job.outputs.exports)
+        files += write_exports(_shown_video(job, final, length), str(job.source), folder, job.outputs.exports)
     return RunSummary(length, len(final.shown), tuple(files))
 
 
@@ -234,18 +202,3 @@ def _shown_video(job: _Job, final: _FinalTracks, length: int) -> VideoResult:
         file_names=None if file_names is None else file_names[:length],
         annotated_frames=None if len(results) == length else tuple(result.index for result in results),
     )
-
-
-def _export(video: VideoResult, source: str, folder: Path, exports: tuple[str, ...]) -> list[Path]:
-    """Annotation files for other tools."""
-    writers: dict[str, tuple[str, Callable[[], str]]] = {
-        "cvat": ("cvat.xml", video.to_cvat),
-        "label-studio": ("label_studio.json", lambda: json.dumps(video.to_label_studio(source))),
-        "coco": ("coco.json", lambda: json.dumps(video.to_coco())),
-    }
-    files = []
-    for export in exports:
-        name, text = writers[export]
-        write_text(folder / name, text())
-        files.append(folder / name)
-    return files

@@ -1,7 +1,7 @@
-"""From a user's request to a finished run directory: which model, which settings, recorded in the manifest."""
+"""From a user's request to a finished run directory: which method, model and settings, recorded in the manifest."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
 from typing import Literal, cast, get_args
@@ -9,44 +9,39 @@ from typing import Literal, cast, get_args
 from fewmask.errors import ConfigError
 from fewmask.media.frames import open_frames
 from fewmask.media.run_directory import RunDirectory
-from fewmask.minvis.run import Outputs, RunSummary, segment_to_directory
+from fewmask.media.run_outputs import Outputs, RunSummary
+from fewmask.minvis.run import segment_to_directory
 from fewmask.minvis.stream import MinVIS, Mode, StreamSettings, resolve
+from fewmask.pipelines.segment_request import SegmentRequest, refuse_options
 
-
-@dataclass(frozen=True)
-class SegmentRequest:
-    """What the user asked for; "auto" and None are resolved once the source and the machine are known."""
-
-    source: str | int
-    out: Path
-    weights: str = "small"
-    device: str = "auto"
-    precision: str = "auto"
-    batch: str = "auto"
-    top_k: int = 10
-    min_score: float = 0.3
-    mode: str = "auto"
-    short_side: int | None = None
-    exports: tuple[str, ...] = ()
-    overlay: bool = True
-    masks: bool = True
-    skip_broken: bool = False
-    resume: bool = False
-    command: Sequence[str] = ()
+MIN_SCORE = 0.3
+"""Tracks shown by default."""
 
 
 def run_segment(
     request: SegmentRequest, progress: Callable[[int, int | None], None] = lambda _done, _total: None
 ) -> RunSummary:
-    """Segment a source into ``request.out``.
+    """Segment a source into ``request.out`` with the method that the request asks for.
 
     Raises:
         FewmaskError: anything wrong with the request, the weights or the source; results so far are kept.
     """
+    if request.support is not None:
+        from fewmask.pipelines.segment_support import run_segment_support
+
+        return run_segment_support(request, progress)
+    return _run_every_object(request, progress)
+
+
+def _run_every_object(request: SegmentRequest, progress: Callable[[int, int | None], None]) -> RunSummary:
+    """Every object, with MinVIS."""
+    refuse_options(request, ("negative", "instances", "seed"), "without --support")
     if request.batch != "auto" and not request.batch.isdigit():
         raise ConfigError(f"batch {request.batch!r} must be auto or a number")
     mode = _one_of(request.mode, get_args(Mode), "mode")
     precision = _one_of(request.precision, ("auto", "fp32", "bf16", "fp16"), "precision")
+    min_score = MIN_SCORE if request.min_score is None else request.min_score
+    outputs = Outputs(request.overlay, request.masks, request.exports, min_score)
     with open_frames(request.source, skip_broken=request.skip_broken) as frames:  # before the model: fail at once
         if request.resume and frames.is_live:
             raise ConfigError(f"{request.source}: a live source cannot be resumed; use another --out")
@@ -58,7 +53,6 @@ def run_segment(
             batch=0 if request.batch == "auto" else int(request.batch), short_side=request.short_side,
         )  # fmt: skip
         settings = resolve(wanted, frames, model.segmenter.device)
-    outputs = Outputs(request.overlay, request.masks, request.exports, request.min_score)
     run = RunDirectory.create(
         request.out,
         command=list(request.command),

@@ -32,10 +32,8 @@ class FeatureCache:
         fresh = self._encode_missing(shots)
         size = self.network.config.input_size
         each = [self._maps.get(_key(shot)) or fresh[_key(shot)] for shot in shots]
-        stacked = [
-            torch.stack([maps[level] for maps in each]).to(self.network.device, self.network.dtype)
-            for level in range(4)
-        ]
+        where = (self.network.device, self.network.dtype)  # each map first: autocast on CPU stacks no half precision
+        stacked = [torch.stack([maps[level].to(*where) for maps in each]) for level in range(4)]
         return align(stacked, size)
 
     @torch.no_grad()

@@ -1,9 +1,13 @@
 """A class mask taken apart into connected components, which keep their ids from frame to frame."""
 
+from typing import Any
+
 import cv2
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
+
+from fewmask.media import rle
 
 MIN_SHARE = 0.0005
 """Components smaller than this share of the picture are left out as specks."""
@@ -36,6 +40,15 @@ class InstanceLinker:
         linked = [(kept[row] if row in kept else self._fresh(), part) for row, part in enumerate(parts)]
         self._last = dict(linked)
         return linked
+
+    def state(self) -> dict[str, Any]:
+        """What going on needs, as plain JSON values."""
+        return {"next": self._next, "last": [[key, rle.encode(part)] for key, part in self._last.items()]}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from another linker's `state`."""
+        self._next = state["next"]
+        self._last = {key: rle.decode(part) for key, part in state["last"]}
 
     def _fresh(self) -> int:
         fresh = self._next

@@ -31,6 +31,10 @@ class ReliableMemory:
             del self.frames[sorted(self.frames)[place]]
         self.frames[frame] = exemplar
 
+    def restore(self, frames: dict[int, Exemplars], seen: int) -> None:
+        """Put in what another memory with this seed and class had remembered, in its order."""
+        self.frames, self.seen = frames, seen
+
     def chosen(self, clip: int, length: int) -> list[int]:
         """Indices of at most ``length`` frames for clip number ``clip``, drawn at random, ascending."""
         candidates = list(self.frames)

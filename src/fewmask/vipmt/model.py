@@ -1,6 +1,6 @@
 """VIPMT as users meet it: load weights, show supports, segment a video."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
@@ -118,7 +118,7 @@ class FittedVIPMT:
         frames = _open(source)
         clips = ClipStream(self.network, self.support, seed=seed, instances=instances)
         with frames:
-            for clip in _clips(frames, self.network.config.clip_length):
+            for clip in clips_of(frames, self.network.config.clip_length):
                 yield from clips.step(clip)
 
     def segment(self, source: Source, *, seed: int = 0, instances: bool = False) -> VideoResult:
@@ -141,7 +141,7 @@ def _open(source: Source) -> FrameSource:
     return source
 
 
-def _clips(frames: FrameSource, length: int) -> Iterator[list[Frame]]:
+def clips_of(frames: Iterable[Frame], length: int) -> Iterator[list[Frame]]:
     """Consecutive clips; when a frame is broken, the frames before it come as a last, shorter clip."""
     clip: list[Frame] = []
     reader = iter(frames)

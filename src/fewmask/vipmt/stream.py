@@ -1,6 +1,6 @@
 """VIPMT on a stream of frames, clip by clip, with bounded memory."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from fewmask.media import rle
 from fewmask.media.frame_source import Frame
 from fewmask.media.results import FrameResult
+from fewmask.vipmt.backbone import FrameFeatures
 from fewmask.vipmt.exemplars import Exemplars
 from fewmask.vipmt.instances import InstanceLinker
 from fewmask.vipmt.letterbox import Letterbox, normalise
@@ -50,6 +51,14 @@ def _encode_pictures(network: VIPMTNetwork, pictures: Sequence[SupportPicture]) 
     return Exemplars.join(parts)
 
 
+@dataclass(frozen=True)
+class _Origin:
+    """Where a remembered frame came from: its clip's frame indices, and its mask at the network's size."""
+
+    clip: tuple[int, ...]
+    mask: rle.Rle
+
+
 class ClipStream:
     """Segments consecutive clips of one video; ``step`` is the one verb.
 
@@ -68,6 +77,7 @@ class ClipStream:
         if support.negatives is not None:
             self._everything[NOT_THIS] = support.negatives
         self._memory = {name: ReliableMemory(seed, name) for name in self._everything}
+        self._origins: dict[str, dict[int, _Origin]] = {name: {} for name in self._everything}
         self._clip = 0
         self._linkers = [InstanceLinker(len(self.class_names), offset) for offset in range(len(self.class_names))]
         self._instances = instances
@@ -76,10 +86,8 @@ class ClipStream:
     def step(self, frames: Sequence[Frame]) -> list[FrameResult]:
         """Segment the next clip (``config.clip_length`` frames; the last clip of a video may be shorter)."""
         config = self.network.config
-        native = (frames[0].rgb.shape[0], frames[0].rgb.shape[1])
-        box = Letterbox.fit(native, config.input_size)
-        images = normalise(np.stack([box.image(frame.rgb) for frame in frames]))
-        features = self.network.encode(images)
+        box = _letterbox(frames, self.network)
+        features = self._encode(frames)
         margins, scores = [], []
         for name, exemplars in self._everything.items():
             memory = self._memory[name].recall(self._clip, config.memory_length)
@@ -88,16 +96,81 @@ class ClipStream:
             scores.append(result.iou_scores)
         winner = _winner(torch.stack(margins))  # [T, H, W], -1 = background
         for number, name in enumerate(self._everything):
-            for t, frame in enumerate(frames):
-                mask = winner[t] == number
-                # an empty mask would be repaired to a centre block and remember whatever happens to be there
-                if scores[number][t] >= config.memory_threshold and mask.any():
-                    self._memory[name].add(frame.index, self.network.exemplars(features.take([t]), mask[None]))
+            reliable = [t for t in range(len(frames)) if scores[number][t] >= config.memory_threshold]
+            self._remember(name, frames, features, {t: winner[t] == number for t in reliable})
         self._clip += 1
         restored = torch.stack([box.restore(margin) for margin in margins])
         masks = _winner(restored).cpu().numpy()
         table = torch.stack(scores).float().cpu().numpy()
         return [self._frame_result(frame, masks[t], table[:, t]) for t, frame in enumerate(frames)]
+
+    def state(self) -> dict[str, Any]:
+        """What going on after the last clip needs, as plain JSON values: masks and places of remembered frames."""
+        return {
+            "clip": self._clip,
+            "memory": {
+                name: {
+                    "seen": memory.seen,
+                    "frames": [
+                        {"frame": index, "clip": list(origin.clip), "mask": origin.mask}
+                        for index in memory.frames
+                        for origin in [self._origins[name][index]]
+                    ],
+                }
+                for name, memory in self._memory.items()
+            },
+            "linkers": [linker.state() for linker in self._linkers],
+        }
+
+    @torch.inference_mode()
+    def restore(self, state: dict[str, Any], reread: Callable[[Collection[int]], Iterable[Frame]]) -> None:
+        """Go on from the `state` of a stream with the same network, supports and seed.
+
+        Args:
+            reread: gives frames of the video once more, in order. Each remembered frame is encoded again among the
+                frames of its clip, so that the same numbers come out.
+        """
+        self._clip = state["clip"]
+        for linker, stored in zip(self._linkers, state["linkers"], strict=True):
+            linker.restore(stored)
+        remembered = {
+            name: {entry["frame"]: _Origin(tuple(entry["clip"]), entry["mask"]) for entry in memory["frames"]}
+            for name, memory in state["memory"].items()
+        }
+        clips = {origin.clip for origins in remembered.values() for origin in origins.values()}
+        encoded: dict[str, dict[int, Exemplars]] = {name: {} for name in remembered}
+        waiting: list[Frame] = []
+        last_of = {clip[-1]: clip for clip in clips}
+        for frame in reread({index for clip in clips for index in clip}):
+            waiting.append(frame)
+            if frame.index not in last_of:
+                continue
+            clip = last_of[frame.index]
+            features = self._encode(waiting)
+            for name, origins in remembered.items():
+                for t, index in enumerate(clip):
+                    if index in origins and origins[index].clip == clip:
+                        mask = torch.from_numpy(rle.decode(origins[index].mask))
+                        encoded[name][index] = self.network.exemplars(features.take([t]), mask[None])
+            waiting = []
+        for name, origins in remembered.items():
+            ordered = {index: encoded[name][index] for index in origins}
+            self._memory[name].restore(ordered, state["memory"][name]["seen"])
+        self._origins = remembered
+
+    def _encode(self, frames: Sequence[Frame]) -> FrameFeatures:
+        box = _letterbox(frames, self.network)
+        return self.network.encode(normalise(np.stack([box.image(frame.rgb) for frame in frames])))
+
+    def _remember(self, name: str, frames: Sequence[Frame], features: FrameFeatures, masks: dict[int, Tensor]) -> None:
+        memory, origins = self._memory[name], self._origins[name]
+        clip = tuple(frame.index for frame in frames)
+        for t, mask in masks.items():
+            # an empty mask would be repaired to a centre block and remember whatever happens to be there
+            if mask.any():
+                memory.add(clip[t], self.network.exemplars(features.take([t]), mask[None]))
+                origins[clip[t]] = _Origin(clip, rle.encode(mask.cpu().numpy()))
+        self._origins[name] = {index: origins[index] for index in memory.frames}
 
     def _frame_result(self, frame: Frame, winner: npt.NDArray[Any], scores: npt.NDArray[Any]) -> FrameResult:
         track_ids: list[int] = []
@@ -116,6 +189,11 @@ class ClipStream:
         return FrameResult(
             frame.index, size, tuple(track_ids), tuple(categories), tuple(confidences), tuple(masks), frame.time_s
         )
+
+
+def _letterbox(frames: Sequence[Frame], network: VIPMTNetwork) -> Letterbox:
+    height, width = frames[0].rgb.shape[:2]
+    return Letterbox.fit((height, width), network.config.input_size)
 
 
 def _winner(margins: Tensor) -> Tensor:

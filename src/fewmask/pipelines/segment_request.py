@@ -1,0 +1,57 @@
+"""What a user of `fewmask segment` asked for, whichever method answers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from fewmask.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class SegmentRequest:
+    """One call of `fewmask segment`; "auto" and None are resolved once the source and the machine are known.
+
+    Attributes:
+        support: folder of masked pictures, or COCO file: find their class in place of every object (VIPMT).
+        negative: like ``support``, of what must not be found.
+        instances: how a class becomes objects with ids; see `fewmask.pipelines.segment_support`.
+        seed: of random choices.
+        min_score: tracks below it are in tracks.json only; None = what suits the method.
+    """
+
+    source: str | int
+    out: Path
+    support: Path | None = None
+    negative: Path | None = None
+    instances: str = "none"
+    seed: int = 0
+    weights: str = "small"
+    device: str = "auto"
+    precision: str = "auto"
+    batch: str = "auto"
+    top_k: int = 10
+    min_score: float | None = None
+    mode: str = "auto"
+    short_side: int | None = None
+    exports: tuple[str, ...] = ()
+    overlay: bool = True
+    masks: bool = True
+    skip_broken: bool = False
+    resume: bool = False
+    command: Sequence[str] = ()
+
+
+def refuse_options(request: SegmentRequest, names: Sequence[str], beside: str) -> None:
+    """Refuse options of another method, rather than ignore them.
+
+    Args:
+        names: fields of the request that must have their defaults.
+        beside: how the user chose the method, for the message.
+
+    Raises:
+        ConfigError: one of them was set.
+    """
+    defaults = {field.name: field.default for field in fields(SegmentRequest)}
+    for name in names:
+        if getattr(request, name) != defaults[name]:
+            raise ConfigError(f"--{name.replace('_', '-')} cannot be used {beside}; leave it out")

@@ -1,0 +1,121 @@
+"""`fewmask segment SOURCE --support DIR --out OUT`: the class shown in K masked pictures, in every frame (VIPMT)."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+from fewmask.errors import ConfigError
+from fewmask.media.frames import Frame, open_frames
+from fewmask.media.prefetch import Prefetch
+from fewmask.media.results import FrameResult
+from fewmask.media.run_directory import RunDirectory
+from fewmask.media.run_outputs import Outputs, RunSummary
+from fewmask.pipelines.segment_request import SegmentRequest, refuse_options
+from fewmask.pipelines.stream_directory import Reread, stream_to_directory
+from fewmask.vipmt.model import VIPMT, FittedVIPMT, clips_of
+from fewmask.vipmt.stream import ClipStream
+from fewmask.vipmt.support import SupportSet, read_support
+
+INSTANCES = ("none", "components")
+MIN_SCORE = 0.0
+"""Tracks shown by default: all; their scores are the network's guess of its own IoU, not a probability of the class."""
+
+
+class ClassStream:
+    """The `ResultStream` of a fitted VIPMT: one track per class, or per connected component.
+
+    Args:
+        instances: one of `INSTANCES`.
+        seed: of the choice of memory frames.
+    """
+
+    def __init__(self, fitted: FittedVIPMT, *, instances: str = "none", seed: int = 0) -> None:
+        self._fitted = fitted
+        self._clips = ClipStream(fitted.network, fitted.support, seed=seed, instances=instances == "components")
+        self._length = fitted.network.config.clip_length
+        self._whole = True  # the last clip had its full length
+
+    @property
+    def categories(self) -> Mapping[int, str]:
+        """Class names in the supports' order, from 1."""
+        return self._fitted.categories
+
+    def run(self, frames: Iterable[Frame]) -> Iterator[Sequence[FrameResult]]:
+        """One group per clip; the next clips are decoded meanwhile."""
+        with Prefetch(frames, 2 * self._length) as decoded:
+            for clip in clips_of(decoded, self._length):
+                self._whole = len(clip) == self._length
+                yield self._clips.step(clip)
+
+    def state(self) -> dict[str, Any] | None:
+        """None after a short clip: an uninterrupted run would have cut the clips elsewhere."""
+        return self._clips.state() if self._whole else None
+
+    def restore(self, state: dict[str, Any], reread: Reread) -> None:
+        """Encode the remembered frames once more."""
+        self._clips.restore(state, reread)
+
+
+def run_segment_support(
+    request: SegmentRequest, progress: Callable[[int, int | None], None] = lambda _done, _total: None
+) -> RunSummary:
+    """Find the class of ``request.support`` in ``request.source``; writes what `stream_to_directory` writes.
+
+    Args:
+        request: ``support`` must be given; options of other methods are refused.
+
+    Raises:
+        FewmaskError: anything wrong with the request, the supports, the weights or the source; results so far are
+            kept.
+    """
+    refuse_options(request, ("precision", "batch", "top_k", "mode", "short_side"), "--support")
+    if request.instances not in INSTANCES:
+        raise ConfigError(f"instances {request.instances!r} is unknown; choose from {', '.join(INSTANCES)}")
+    with open_frames(request.source, skip_broken=request.skip_broken) as frames:  # before the model: fail at once
+        if request.resume and frames.is_live:
+            raise ConfigError(f"{request.source}: a live source cannot be resumed; use another --out")
+    supports = _supports(request)
+    min_score = MIN_SCORE if request.min_score is None else request.min_score
+    outputs = Outputs(request.overlay, request.masks, request.exports, min_score)
+    model = VIPMT.from_pretrained(request.weights, device=request.device)
+    run = RunDirectory.create(
+        request.out,
+        command=list(request.command),
+        inputs={"source": request.source, "support": request.support, "weights": request.weights},
+        settings={
+            "supports": {name: len(pictures) for name, pictures in supports.classes.items()},
+            "negatives": len(supports.negatives),
+            "supports_sha256": _digest(supports),
+            "instances": request.instances,
+            "memory_seed": request.seed,
+            **asdict(outputs),
+            "device": model.network.device.type,
+            "skip_broken": request.skip_broken,
+        },
+        resume=request.resume,
+    )
+    stream = ClassStream(model.fit(supports), instances=request.instances, seed=request.seed)
+    return stream_to_directory(stream, request.source, run, outputs, skip_broken=request.skip_broken, progress=progress)
+
+
+def _supports(request: SegmentRequest) -> SupportSet:
+    """The supports, with every picture of ``--negative`` among what must not be found."""
+    if request.support is None:
+        raise ConfigError("no supports; give --support a folder of pictures with masks")
+    supports = read_support(request.support)
+    if request.negative is None:
+        return supports
+    shown = read_support(request.negative)
+    more = [picture for pictures in shown.classes.values() for picture in pictures]
+    return replace(supports, negatives=(*supports.negatives, *more, *shown.negatives))
+
+
+def _digest(supports: SupportSet) -> str:
+    """Tells whether a resumed run sees the same supports, wherever in the folder a change was made."""
+    digest = hashlib.sha256()
+    for name, pictures in (*supports.classes.items(), ("", supports.negatives)):
+        digest.update(name.encode())
+        for picture in pictures:
+            digest.update(repr(picture.rgb.shape).encode() + picture.rgb.tobytes() + picture.mask.tobytes())
+    return digest.hexdigest()
