@@ -59,8 +59,12 @@ def test_the_moving_object_explains_the_flow_best(square):
 def test_costs_are_the_loss_and_bounds_are_below(square):
     pair, mask, following_mask, estimate = square
     nothing = np.zeros_like(mask)
+    halves = np.stack([mask, ~mask])
+    halves[0, :, 40:] = False
+    masks = np.stack([*halves, mask & ~halves[0]])
+    combinations, following_combinations = [(0, 2), (), (1,)], [(0,), ()]
     selections, following = [mask, nothing, ~mask], [following_mask, nothing]
-    costs = FlowCosts(pair, selections, following, estimate)
+    costs = FlowCosts(pair, masks, combinations, following_mask[None], following_combinations, estimate)
     for k, selected in enumerate(selections):
         for j, following_selected in enumerate(following):
             wanted = flow_loss(pair.flow, synthetic_flow(pair, selected, following_selected, estimate))

@@ -10,6 +10,8 @@ from fewmask.mining.flow import FlowEstimator
 from fewmask.mining.synthetic_flow import BoolMask, FramePair, background_flow, composite_flow
 
 Costs = npt.NDArray[np.float64]
+BoolMasks = npt.NDArray[np.bool_]
+Combinations = Sequence[tuple[int, ...]]
 
 
 class FlowCosts:
@@ -18,22 +20,35 @@ class FlowCosts:
     Outside the masks selected at t the synthetic flow is the mean background flow, so that part of L_F depends on the
     first selection alone and needs no call of the estimator. Inside, at least zero is added: the part outside is a
     lower bound of the whole, and the whole for an empty selection.
+
+    Attributes:
+        masks: candidates of frame t, bool [N, H, W].
+        combinations: K tuples of their indices.
+        following_masks: candidates of frame t + 1, bool [N', H, W].
+        following_combinations: K' tuples of their indices.
     """
 
     def __init__(
         self,
         pair: FramePair,
-        selections: Sequence[BoolMask],
-        following_selections: Sequence[BoolMask],
+        masks: BoolMasks,
+        combinations: Combinations,
+        following_masks: BoolMasks,
+        following_combinations: Combinations,
         estimate: FlowEstimator,
         *,
         reduction: Reduction = "mean",
     ) -> None:
-        """Selections are unions of masks, bool [H, W], of the size of the frames."""
+        """Masks are of the size of the frames of ``pair``."""
         self._pair, self._estimate = pair, estimate
-        self._selections, self._following_selections = selections, following_selections
+        self.masks, self.combinations = masks, combinations
+        self.following_masks, self.following_combinations = following_masks, following_combinations
+        self._selections = joined(masks, combinations)
+        self._following_selections = joined(following_masks, following_combinations)
         self._scale = divisor(pair.flow.shape[0] * pair.flow.shape[1], reduction)
-        self._outside = [_l1(pair.flow[~selected], background_flow(pair.flow, selected)) for selected in selections]
+        self._outside = [
+            _l1(pair.flow[~selected], background_flow(pair.flow, selected)) for selected in self._selections
+        ]
 
     @property
     def bounds(self) -> Costs:
@@ -47,14 +62,30 @@ class FlowCosts:
         empty = np.array([not selected.any() for selected in self._selections])
         return np.repeat(empty[:, None], len(self._following_selections), axis=1)
 
+    def inside(self, k: int, following_k: int) -> tuple[float, ...]:
+        """What the pair adds to its bound inside each mask of combination ``k``; one call of the estimator.
+
+        A pixel that two masks share counts in the first.
+        """
+        free = self._selections[k].copy()
+        if not free.any():
+            return (0.0,) * len(self.combinations[k])
+        flow = composite_flow(self._pair, free, self._following_selections[following_k], self._estimate)
+        parts = []
+        for i in self.combinations[k]:
+            own = self.masks[i] & free
+            free &= ~own
+            parts.append(_l1(self._pair.flow[own], flow[own]) / self._scale)
+        return tuple(parts)
+
     def cost(self, k: int, following_k: int) -> float:
         """L_F of one pair; one call of the estimator unless nothing is selected at t."""
-        selected = self._selections[k]
-        inside = 0.0
-        if selected.any():
-            flow = composite_flow(self._pair, selected, self._following_selections[following_k], self._estimate)
-            inside = _l1(self._pair.flow[selected], flow[selected])
-        return (self._outside[k] + inside) / self._scale
+        return self._outside[k] / self._scale + sum(self.inside(k, following_k))
+
+
+def joined(masks: BoolMasks, combinations: Combinations) -> list[BoolMask]:
+    """The union of each combination of masks [N, H, W], each bool [H, W]."""
+    return [np.asarray(masks[list(indices)].any(axis=0)) for indices in combinations]
 
 
 def _l1(flow: npt.NDArray[np.floating], other: npt.NDArray[np.floating]) -> float:

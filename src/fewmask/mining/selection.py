@@ -20,8 +20,8 @@ class Selection:
     Attributes:
         cost: its total cost (Eq. 11).
         ranks: per frame the place of the chosen combination among the K of stage 1, from 0.
-        margins: per frame, at least how much dearer the video becomes when the frame takes another combination;
-            infinity when there is no other.
+        margins: per frame, how much dearer the video becomes when the frame takes another combination, as far as the
+            evaluated pairs tell; infinity when there is no other.
         pairs_evaluated: synthetic flows that were needed.
         pairs: K·K' summed over the frame pairs: what evaluating everything would have needed.
     """
@@ -38,7 +38,7 @@ def select(
     estimate: FlowEstimator,
     settings: MiningSettings,
     *,
-    remembered: MutableMapping[Pair, float] | None = None,
+    remembered: MutableMapping[Pair, tuple[float, ...]] | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Selection:
     """Stage 2 on the frames of a video after stage 1.
@@ -46,11 +46,11 @@ def select(
     Args:
         frames: consecutive frames, at least one, of one size.
         estimate: the flow estimator.
-        settings: weights and reduction.
-        remembered: pair costs (t, k, l) of an earlier, interrupted call; new ones are stored there.
+        settings: weights, reduction, and how to search.
+        remembered: what flow added to pairs (t, k, l) in an earlier, interrupted call; new ones are stored there.
         progress: told the number of pairs evaluated so far.
     """
-    memory: MutableMapping[Pair, float] = {} if remembered is None else remembered
+    memory: MutableMapping[Pair, tuple[float, ...]] = {} if remembered is None else remembered
     objective = VideoObjective(frames, estimate, settings)
     evaluated = 0
 
@@ -59,11 +59,17 @@ def select(
         evaluated += 1
         pair = (t, k, following)
         if pair not in memory:
-            memory[pair] = objective.evaluate(t, k, following)
+            memory[pair] = objective.inside(t, k, following)
         progress(evaluated)
-        return memory[pair]
+        return objective.learn(t, k, following, memory[pair])
 
-    cost, path, pairwise = best_path_lazily(objective.unary, objective.bounds, objective.known, cost_of)
+    cost, path, pairwise = best_path_lazily(
+        objective.unary,
+        objective.bounds,
+        objective.known,
+        cost_of,
+        objective.forecast if settings.flow_search == "forecast" else None,
+    )
     return Selection(
         cost=cost,
         ranks=tuple(path),

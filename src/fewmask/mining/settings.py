@@ -24,6 +24,11 @@ class MiningSettings(BaseModel):
     flow_short_side: int = Field(
         default=144, ge=32, description="frames are reduced to this shorter side for flow, in whose pixels L_F counts"
     )
+    flow_search: Literal["forecast", "bounds"] = Field(
+        default="forecast",
+        description="which pairs get a synthetic flow: those that others of the same frames do not rule out, or all "
+        "that lower bounds cannot rule out, which is certain to find the best path and takes several times as long",
+    )
     link_iou: float = Field(default=0.3, gt=0, le=1, description="least IoU of masks that carry one track id")
     link_gap: PositiveInt = Field(
         default=5, description="a track unseen for this many frames has ended; 1 allows no hole"

@@ -1,6 +1,6 @@
 """Mining one video, frame by frame on disk, so that a killed job goes on where it stopped.
 
-In ``work/<name>/`` lie two spools: what stage 1 found in each frame, and the pair costs that stage 2 has evaluated.
+In ``work/<name>/`` lie two spools: what stage 1 found in each frame, and the pairs that stage 2 has evaluated.
 Both are removed when ``results/<name>.json`` is written; the frames of the dataset stay in ``images/<name>/``.
 """
 
@@ -117,16 +117,16 @@ def _write_jpeg(path: Path, rgb: RgbImage) -> None:
     write_bytes(path, encoded.tobytes())
 
 
-class _PairJournal(MutableMapping[Pair, float]):
-    """Pair costs by (t, k, l), each on disk as soon as it is set."""
+class _PairJournal(MutableMapping[Pair, tuple[float, ...]]):
+    """What flow added to pairs (t, k, l), each on disk as soon as it is set."""
 
     def __init__(self, path: Path) -> None:
         self._spool = ResultSpool(path)
-        self._costs: dict[Pair, float] = {}
+        self._added: dict[Pair, tuple[float, ...]] = {}
         for _, record in self._spool.records():
             if isinstance(record, dict):
-                t, k, following, cost = record["pair"]
-                self._costs[t, k, following] = cost
+                t, k, following = record["pair"]
+                self._added[t, k, following] = tuple(record["added"])
 
     def __enter__(self) -> "_PairJournal":
         return self
@@ -134,18 +134,18 @@ class _PairJournal(MutableMapping[Pair, float]):
     def __exit__(self, *_: object) -> None:
         self._spool.close()
 
-    def __getitem__(self, pair: Pair) -> float:
-        return self._costs[pair]
+    def __getitem__(self, pair: Pair) -> tuple[float, ...]:
+        return self._added[pair]
 
-    def __setitem__(self, pair: Pair, cost: float) -> None:
-        self._spool.append(len(self._costs), {"pair": [*pair, cost]})
-        self._costs[pair] = cost
+    def __setitem__(self, pair: Pair, added: tuple[float, ...]) -> None:
+        self._spool.append(len(self._added), {"pair": pair, "added": added})
+        self._added[pair] = added
 
     def __delitem__(self, pair: Pair) -> None:
-        raise TypeError("a pair cost that was evaluated stays")
+        raise TypeError("what was evaluated stays")
 
     def __iter__(self) -> Iterator[Pair]:
-        return iter(self._costs)
+        return iter(self._added)
 
     def __len__(self) -> int:
-        return len(self._costs)
+        return len(self._added)

@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from fewmask.mining.consistency_loss import negative_iou, unions
 from fewmask.mining.flow import FlowEstimator
-from fewmask.mining.flow_costs import FlowCosts
+from fewmask.mining.flow_costs import BoolMasks, FlowCosts
+from fewmask.mining.flow_forecast import FlowForecast
 from fewmask.mining.frame_candidates import FrameCandidates
 from fewmask.mining.overlap import pack
 from fewmask.mining.path import Costs
@@ -32,25 +33,36 @@ class VideoObjective:
         """Compute everything but the synthetic flows; ``frames`` are consecutive and of one size."""
         self._frames, self._estimate, self._settings = frames, estimate, settings
         self._recent: OrderedDict[int, FlowCosts] = OrderedDict()
+        self._small: OrderedDict[int, BoolMasks] = OrderedDict()
         self.unary: list[Costs] = [
             settings.weight_background * np.array([cost for cost, _ in frame.combinations]) for frame in frames
         ]
         self._consistency = self._consistency_tables()
         self.bounds: list[Costs] = []
         self.known: list[npt.NDArray[np.bool_]] = []
+        self._forecasts: list[FlowForecast] = []
         for t, consistency in enumerate(self._consistency):
             if settings.weight_flow:
                 flow = self._flow_costs(t)
+                self._forecasts.append(FlowForecast(flow))
                 self.bounds.append(settings.weight_flow * flow.bounds + consistency)
                 self.known.append(flow.known)
             else:
                 self.bounds.append(consistency)
                 self.known.append(np.ones(consistency.shape, dtype=bool))
 
-    def evaluate(self, t: int, k: int, following: int) -> float:
-        """λ_F·L_F + λ_p·L_p of candidate ``k`` of frame t and ``following`` of frame t + 1."""
-        flow = self._settings.weight_flow * self._flow_costs(t).cost(k, following)
-        return flow + float(self._consistency[t][k, following])
+    def inside(self, t: int, k: int, following: int) -> tuple[float, ...]:
+        """The dear part of a pair: L_F inside each mask of candidate ``k`` of frame t; one flow call."""
+        return self._flow_costs(t).inside(k, following)
+
+    def learn(self, t: int, k: int, following: int, inside: Sequence[float]) -> float:
+        """λ_F·L_F + λ_p·L_p of a pair, given what `inside` said of it; its neighbours' forecasts learn from it."""
+        self._forecasts[t].learn(k, following, inside)
+        return float(self.bounds[t][k, following]) + self._settings.weight_flow * sum(inside)
+
+    def forecast(self, t: int) -> Costs:
+        """What all pairs between frames t and t + 1 will cost, as far as those learnt tell, [K_t, K_{t+1}]."""
+        return self.bounds[t] + self._settings.weight_flow * self._forecasts[t].inside()
 
     def _consistency_tables(self) -> list[Costs]:
         tables, before = [], None
@@ -68,25 +80,25 @@ class VideoObjective:
             flow = self._estimate(rgb, following)
             size = (rgb.shape[0], rgb.shape[1])
             pair = FramePair(rgb, following, flow, natural_canvas(*size))
-            selections, following_selections = (_small_selections(frame, size) for frame in (first, second))
             self._recent[t] = FlowCosts(
-                pair, selections, following_selections, self._estimate, reduction=self._settings.reduction
-            )
+                pair, self._small_masks(t), [indices for _, indices in first.combinations],
+                self._small_masks(t + 1), [indices for _, indices in second.combinations],
+                self._estimate, reduction=self._settings.reduction,
+            )  # fmt: skip
             if len(self._recent) > _KEPT_PAIRS:
                 self._recent.popitem(last=False)
         self._recent.move_to_end(t)
         return self._recent[t]
 
-
-def _small_selections(frame: FrameCandidates, size: tuple[int, int]) -> list[npt.NDArray[np.bool_]]:
-    """The union of each combination at the size of the small picture; nearest pixels, so that unions stay unions."""
-    small = [
-        cv2.resize(mask.astype(np.uint8), size[::-1], interpolation=cv2.INTER_NEAREST) > 0 for mask in frame.bitmaps()
-    ]
-    selections = []
-    for _, indices in frame.combinations:
-        union = np.zeros(size, dtype=bool)
-        for i in indices:
-            union |= small[i]
-        selections.append(union)
-    return selections
+    def _small_masks(self, t: int) -> BoolMasks:
+        """The proposals at the size of the small picture; nearest pixels, so that disjoint masks stay disjoint."""
+        if t not in self._small:
+            frame = self._frames[t]
+            height, width = frame.rgb().shape[:2]
+            masks = np.zeros((len(frame.masks), height, width), dtype=bool)
+            for small, mask in zip(masks, frame.bitmaps(), strict=True):
+                cv2.resize(mask.view(np.uint8), (width, height), small.view(np.uint8), interpolation=cv2.INTER_NEAREST)
+            self._small[t] = masks
+            if len(self._small) > 2:  # those of the pair at hand; its FlowCosts keeps them as long as they are needed
+                self._small.popitem(last=False)
+        return self._small[t]

@@ -30,24 +30,38 @@ _MOST_WORKERS = 8  # each holds its own networks; more must be asked for
 class MinvisProposals:
     """A proposer from any MinVIS segmenter: one mask per query, scored without regard to class.
 
-    The score is the probability that the query holds an object at all, times the mean mask probability inside.
+    The score is the probability that the query holds an object at all, times the mean mask probability inside, at the
+    network's own resolution.
     """
 
-    def __init__(self, weights: str, device: str) -> None:
-        """``weights``: "small" (bundled), a folder, or a name on the hub."""
+    def __init__(self, weights: str | Path, device: str, most: int | None = None) -> None:
+        """Load the segmenter.
+
+        Args:
+            weights: "small" (bundled), a folder, or a name on the hub.
+            device: where it runs.
+            most: only so many masks, the best by score, are brought to the size of the frame; None = all.
+        """
         self._segmenter = load(weights, device=device)
+        self._most = most
 
     @torch.no_grad()
     def propose(self, rgb: RgbImage) -> tuple[BoolMasks, Scores]:
-        """See `fewmask.mining.proposals.Proposer`."""
+        """See `fewmask.mining.proposals.Proposer`; masks by falling score, without empty ones."""
         output = self._segmenter(rgb[None], short_side=self._segmenter.short_side)
         size = (rgb.shape[0], rgb.shape[1])
-        logits = resize_logits(output.masks_queries_logits[0], output.padded_size, output.image_size, size)
-        masks = logits > 0
-        inside = masks.flatten(1).sum(1)
-        quality = (logits.sigmoid() * masks).flatten(1).sum(1) / inside.clamp(min=1)
-        objectness = 1 - output.class_queries_logits[0].float().softmax(-1)[:, -1]
-        return masks.cpu().numpy(), (objectness * quality).double().cpu().numpy()
+        logits = output.masks_queries_logits[0]  # [Q, h, w]
+        rows, columns = (
+            -(-logits.shape[axis + 1] * output.image_size[axis] // output.padded_size[axis]) for axis in (0, 1)
+        )
+        small = logits[:, :rows, :columns].flatten(1)
+        inside = small > 0
+        quality = (small.sigmoid() * inside).sum(1) / inside.sum(1).clamp(min=1)
+        scores = (1 - output.class_queries_logits[0].float().softmax(-1)[:, -1]) * quality
+        order = scores.argsort(descending=True, stable=True)
+        order = order[inside.any(1)[order]][: self._most]
+        masks = resize_logits(logits[order], output.padded_size, output.image_size, size) > 0
+        return masks.cpu().numpy(), scores[order].double().cpu().numpy()
 
 
 @dataclass(frozen=True)
@@ -96,14 +110,15 @@ def run_mine(
         FewmaskError: anything wrong with the request, the weights or the folder; bad videos are skipped instead.
     """
     device = str(resolve_device(request.device))
+    settings = _settings(request)
     workers = request.workers or _workers(len(request.videos), device)
     return mine(
         request.videos,
         request.out,
-        proposer=_proposer(request, device),
+        proposer=_proposer(request, device, settings.proposals),
         background=partial(BackgroundNet.from_pretrained, request.background, device),
         flow=_flow(request, device),
-        settings=_settings(request),
+        settings=settings,
         workers=workers,
         resume=request.resume,
         command=request.command,
@@ -117,9 +132,9 @@ def run_mine(
     )
 
 
-def _proposer(request: MineRequest, device: str) -> Callable[[], Proposer]:
+def _proposer(request: MineRequest, device: str, most: int) -> Callable[[], Proposer]:
     if request.proposals == "minvis":
-        return partial(MinvisProposals, request.weights or "small", device)
+        return partial(MinvisProposals, request.weights or "small", device, most)
     if request.proposals not in {"maskrcnn", "sam"}:
         raise ConfigError(f"proposals {request.proposals!r} is unknown; use minvis, maskrcnn or sam")
     if request.weights is None:
