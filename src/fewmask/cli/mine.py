@@ -9,7 +9,11 @@ import typer
 from fewmask.cli.console import Progress, note, say, say_json
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fewmask.mining.workers import VideoOutcome
+    from fewmask.pipelines.refine import RefinedRound
+    from fewmask.training.loop import StepReport
 
 
 def mine(
@@ -51,6 +55,21 @@ def mine(
     only_accepted: Annotated[
         bool, typer.Option("--only-accepted", help="With --review: drop undecided tracks.")
     ] = False,
+    refine: Annotated[
+        str | None, typer.Option(help="Then train the proposal network: finetune (mined masks alone) or retrain.")
+    ] = None,
+    labelled: Annotated[
+        Path | None, typer.Option(help="With --refine: COCO file of what is known already.", metavar="FILE")
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Folder of the pictures of --labelled; default: images beside it.")
+    ] = None,
+    require: Annotated[str | None, typer.Option(help="Use images of --labelled with this field true only.")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="With --refine: mine and refine so many times.")] = 1,
+    refine_recipe: Annotated[
+        Path | None, typer.Option(help="With --refine: a MinVIS recipe of your own.", metavar="FILE")
+    ] = None,
+    refine_steps: Annotated[int | None, typer.Option(min=1, help="With --refine: training steps of a round.")] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Find object masks in unlabelled videos and write them as a dataset, with a page to review them."""
@@ -69,6 +88,15 @@ def mine(
         settings={name: value for name, value in given.items() if value is not None},
         workers=workers, device=device, resume=resume, command=sys.argv,
     )  # fmt: skip
+    refinement = None
+    if refine is not None:
+        from fewmask.pipelines.refine import RefineRequest, check_refinable, run_refine
+
+        refinement = RefineRequest(
+            strategy=refine, labelled=labelled, images=images, require=require, rounds=rounds, recipe=refine_recipe,
+            steps=refine_steps,
+        )  # fmt: skip
+        check_refinable(request, refinement)
     with Progress("videos", quiet=json_output) as progress:
 
         def report(outcome: "VideoOutcome", done: int, total: int) -> None:
@@ -77,8 +105,11 @@ def mine(
                 note(_line(outcome))
 
         summary = run_mine(request, report)
+    refined = [] if refinement is None else run_refine(request, refinement, _show)
     if json_output:
-        say_json({"out": out, "tracks": summary.tracks_to_review, "videos": [vars(v) for v in summary.videos]})
+        videos_found = [vars(outcome) for outcome in summary.videos]
+        rounds_done = [vars(done) for done in refined]
+        say_json({"out": out, "tracks": summary.tracks_to_review, "videos": videos_found, "refined": rounds_done})
         return
     found = [outcome for outcome in summary.videos if outcome.skipped is None]
     say(
@@ -87,6 +118,22 @@ def mine(
     )
     say(f"dataset: {out / 'instances.json'}, {out / 'ytvis.json'} ({summary.tracks_to_review} tracks)")
     say(f"review:  {out / 'review.html'}, then fewmask mine --out {out} --review review.json")
+    _say_refined(refined)
+
+
+def _say_refined(rounds: "Sequence[RefinedRound]") -> None:
+    for done in rounds:
+        say(f"round {done.number}: refined on {done.masks} masks in {done.pictures} pictures: {done.weights}")
+        for name in ("AP", "AP50", "AP75"):
+            if name in done.before and name in done.after:
+                say(
+                    f"  {name:<4} on held-out labelled pictures {done.before[name]:.3f}, refined {done.after[name]:.3f}"
+                )
+
+
+def _show(number: int, line: "StepReport") -> None:
+    losses = "  ".join(f"{name} {value:.3f}" for name, value in (line.losses | line.figures).items())
+    note(f"round {number}, step {line.step}/{line.steps}  {losses}  {line.eta_seconds / 60:.0f} min left")
 
 
 def _line(outcome: "VideoOutcome") -> str:

@@ -1,0 +1,204 @@
+"""Mined masks back into the network that proposed them: fine-tuning or retraining, in rounds (Sec. 3.1, Table 5).
+
+In ``<dataset>/refined/`` every round has a folder ``round-N/`` with the training's checkpoint, log and ``weights/``;
+from the second round on also ``dataset/``, mined anew with the weights of the round before.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fewmask.datasets.coco import CocoDataset, read_coco
+from fewmask.datasets.json_file import load_object
+from fewmask.errors import ConfigError, DatasetError
+from fewmask.media.atomic import write_json
+from fewmask.media.run_directory import RunDirectory
+from fewmask.minvis.pretrained import load
+from fewmask.minvis.train import MinvisRecipe, MinvisTask
+from fewmask.minvis.training_data import TrainingData, coco_data
+from fewmask.models.device import resolve_device
+from fewmask.pipelines.mine import MineRequest, run_mine
+from fewmask.pipelines.train import read_recipe
+from fewmask.training.loop import StepReport, train
+
+# Short and careful: mined masks are noisy and miss objects, and what is not marked counts as background.
+RECIPE = MinvisRecipe.model_validate(
+    {
+        "sizes": [[224, 320], [256, 288], [192, 352], [288, 256]],
+        "points": 3136,
+        "backbone_rate": 0.1,
+        "augmentation": {"scale": [0.8, 1.6], "paste": 0.0},
+        "train": {
+            "steps": 150,
+            "batch_size": 4,
+            "learning_rate": 2e-5,
+            "schedule": "cosine",
+            "warmup": 20,
+            "warmup_factor": 0.01,
+            "ema": 0.99,
+            "log_every": 10,
+            "checkpoint_every": 50,
+        },
+    }
+)
+
+
+@dataclass(frozen=True)
+class RefineRequest:
+    """How to refine.
+
+    Attributes:
+        strategy: "finetune" trains on the mined masks alone, "retrain" on labelled and mined pictures mixed.
+        labelled: COCO file of the classes seen so far. Its held-out part measures what refining does to them; the
+            rest is what "retrain" mixes in.
+        images: folder of its pictures; None = ``images`` beside the file.
+        hold_out: images of ``labelled`` whose id it divides are held out.
+        require: use only images of ``labelled`` with this field true in the file.
+        rounds: mine and refine so many times, each with the weights of the round before.
+        recipe: a MinVIS recipe instead of `RECIPE`; its data rules are not used.
+        steps: instead of the recipe's number of steps.
+    """
+
+    strategy: str = "finetune"
+    labelled: Path | None = None
+    images: Path | None = None
+    hold_out: int = 5
+    require: str | None = None
+    rounds: int = 1
+    recipe: Path | None = None
+    steps: int | None = None
+
+
+@dataclass(frozen=True)
+class RefinedRound:
+    """One round: the masks trained on, where the weights are, and figures on held-out labelled pictures, if any."""
+
+    number: int
+    weights: Path
+    pictures: int
+    masks: int
+    before: Mapping[str, float] = field(default_factory=dict)
+    after: Mapping[str, float] = field(default_factory=dict)
+
+
+def run_refine(
+    mined: MineRequest, request: RefineRequest, report: Callable[[int, StepReport], None] = lambda *_: None
+) -> list[RefinedRound]:
+    """Refine the proposal network on the dataset that ``mined`` has left; a killed run goes on if that says resume.
+
+    A reviewed dataset (``instances.reviewed.json``) is preferred to what the machine alone selected.
+
+    Args:
+        mined: the mining run, finished; later rounds mine the same videos with the same settings.
+        request: how to refine.
+        report: told (round, line of the training log).
+
+    Raises:
+        ConfigError: proposals that cannot be trained, or a strategy without what it needs.
+        FewmaskError: data or weights that cannot be used.
+    """
+    check_refinable(mined, request)
+    folder = mined.out / "refined"
+    labelled = None if request.labelled is None else _usable(read_coco(request.labelled, request.images), request)
+    recipe = _recipe(request)
+    run = RunDirectory.create(
+        folder,
+        command=mined.command,
+        inputs={"labelled": request.labelled},
+        settings={"strategy": request.strategy, "rounds": request.rounds, "hold_out": request.hold_out,
+                  "weights": mined.weights or "small", **recipe.model_dump(mode="json")},
+        resume=mined.resume,
+    )  # fmt: skip
+    rounds: list[RefinedRound] = []
+    dataset, weights = mined.out, mined.weights or "small"
+    for number in range(1, request.rounds + 1):
+        place = folder / f"round-{number}"
+        if number > 1:
+            dataset = place / "dataset"
+            run_mine(replace(mined, out=dataset, weights=str(weights)))
+        found = _train_round(place, number, dataset, str(weights), recipe, labelled, request, mined, report)
+        rounds.append(found)
+        weights = str(found.weights)
+        run.update({"rounds": [{**asdict(done), "weights": str(done.weights)} for done in rounds]})
+    run.finish()
+    return rounds
+
+
+def check_refinable(mined: MineRequest, request: RefineRequest) -> None:
+    """Refuse what `run_refine` could not do, before hours of mining.
+
+    Raises:
+        ConfigError: says what is missing.
+    """
+    if mined.proposals != "minvis":
+        raise ConfigError(f"proposals {mined.proposals} cannot be refined; mine with --proposals minvis")
+    if request.strategy not in {"finetune", "retrain"}:
+        raise ConfigError(f"refine {request.strategy!r} is unknown; use finetune or retrain")
+    if request.strategy == "retrain" and request.labelled is None:
+        raise ConfigError("refine retrain mixes labelled pictures in; name them with --labelled COCO.json")
+    if request.rounds < 1 or request.hold_out < 2:
+        raise ConfigError(f"rounds {request.rounds} and hold_out {request.hold_out} must be at least 1 and 2")
+
+
+def training_mix(mined: CocoDataset, labelled: CocoDataset | None, request: RefineRequest) -> TrainingData:
+    """What a round trains on, and the held-out labelled pictures that measure it.
+
+    Raises:
+        DatasetError: nothing was mined.
+    """
+    if not mined.annotations:
+        raise DatasetError(f"{mined.path}: no mask was mined; there is nothing to refine on")
+    videos = coco_data(mined, class_agnostic=True).videos
+    validate = None
+    if labelled is not None:
+        seen = coco_data(labelled, class_agnostic=True, hold_out=request.hold_out)
+        validate = seen.validate
+        if request.strategy == "retrain":
+            videos += seen.videos
+    return TrainingData(videos, ("object",), validate)
+
+
+def _train_round(
+    place: Path, number: int, dataset: Path, weights: str, recipe: MinvisRecipe, labelled: CocoDataset | None,
+    request: RefineRequest, mined: MineRequest, report: Callable[[int, StepReport], None],
+) -> RefinedRound:  # fmt: skip
+    reviewed = dataset / "instances.reviewed.json"
+    source = read_coco(reviewed if reviewed.exists() else dataset / "instances.json", dataset / "images")
+    data = training_mix(source, labelled, request)
+    device = resolve_device(mined.device)
+    start = load(weights, device=device)
+    before_file = place / "before.json"
+    if before_file.exists():
+        before: dict[str, Any] = load_object(before_file)
+    else:
+        before = data.validate(start) if data.validate is not None else {}
+        write_json(before_file, before, indent=2)
+    recipe = recipe.model_copy(update={"validation_short_side": start.short_side or recipe.validation_short_side})
+    task = MinvisTask(recipe, data, start_from=weights)
+    after = train(
+        task, recipe.train, place, device=torch.device(device), resume=(place / "checkpoint.pt").exists(),
+        report=lambda line: report(number, line),
+    )  # fmt: skip
+    return RefinedRound(number, place / "weights", len(source.images), len(source.annotations), before, after)
+
+
+def _recipe(request: RefineRequest) -> MinvisRecipe:
+    recipe = RECIPE if request.recipe is None else read_recipe(request.recipe, MinvisRecipe)
+    if request.steps is None:
+        return recipe
+    kept = tuple(milestone for milestone in recipe.train.milestones if milestone < request.steps)
+    return recipe.model_copy(
+        update={"train": recipe.train.model_copy(update={"steps": request.steps, "milestones": kept})}
+    )
+
+
+def _usable(labelled: CocoDataset, request: RefineRequest) -> CocoDataset:
+    """The pictures that are annotated for everything, as far as the file says which."""
+    if request.require is None:
+        return labelled
+    images = tuple(image for image in labelled.images if image.extra.get(request.require))
+    kept = {image.id for image in images}
+    return replace(labelled, images=images, annotations=tuple(a for a in labelled.annotations if a.image_id in kept))
