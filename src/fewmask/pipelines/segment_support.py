@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -11,27 +12,33 @@ from fewmask.media.prefetch import Prefetch
 from fewmask.media.results import FrameResult
 from fewmask.media.run_directory import RunDirectory
 from fewmask.media.run_outputs import Outputs, RunSummary
+from fewmask.minvis.stream import MinVIS
+from fewmask.pipelines.class_instances import QueryInstances
 from fewmask.pipelines.segment_request import SegmentRequest, refuse_options
 from fewmask.pipelines.stream_directory import Reread, stream_to_directory
 from fewmask.vipmt.model import VIPMT, FittedVIPMT, clips_of
 from fewmask.vipmt.stream import ClipStream
 from fewmask.vipmt.support import SupportSet, read_support
 
-INSTANCES = ("none", "components")
+INSTANCES = ("none", "components", "minvis")
 MIN_SCORE = 0.0
 """Tracks shown by default: all; their scores are the network's guess of its own IoU, not a probability of the class."""
 
 
 class ClassStream:
-    """The `ResultStream` of a fitted VIPMT: one track per class, or per connected component.
+    """The `ResultStream` of a fitted VIPMT: one track per class, per connected component, or per object.
 
     Args:
-        instances: one of `INSTANCES`.
+        instances: one of `INSTANCES`; ``minvis`` runs the bundled class-agnostic MinVIS beside it.
         seed: of the choice of memory frames.
     """
 
     def __init__(self, fitted: FittedVIPMT, *, instances: str = "none", seed: int = 0) -> None:
         self._fitted = fitted
+        self._objects: QueryInstances | None = None
+        if instances == "minvis":
+            device = str(fitted.network.device)
+            self._objects = QueryInstances(MinVIS.from_pretrained(device=device, precision="fp32"))
         self._clips = ClipStream(fitted.network, fitted.support, seed=seed, instances=instances == "components")
         self._length = fitted.network.config.clip_length
         self._whole = True  # the last clip had its full length
@@ -46,15 +53,21 @@ class ClassStream:
         with Prefetch(frames, 2 * self._length) as decoded:
             for clip in clips_of(decoded, self._length):
                 self._whole = len(clip) == self._length
-                yield self._clips.step(clip)
+                results = self._clips.step(clip)
+                yield results if self._objects is None else self._objects.step(clip, results)
 
     def state(self) -> dict[str, Any] | None:
         """None after a short clip: an uninterrupted run would have cut the clips elsewhere."""
-        return self._clips.state() if self._whole else None
+        if not self._whole:
+            return None
+        objects = None if self._objects is None else self._objects.state()
+        return {"clips": self._clips.state(), "objects": objects}
 
     def restore(self, state: dict[str, Any], reread: Reread) -> None:
         """Encode the remembered frames once more."""
-        self._clips.restore(state, reread)
+        self._clips.restore(state["clips"], reread)
+        if self._objects is not None:
+            self._objects.restore(state["objects"])
 
 
 def run_segment_support(
@@ -96,7 +109,10 @@ def run_segment_support(
         resume=request.resume,
     )
     stream = ClassStream(model.fit(supports), instances=request.instances, seed=request.seed)
-    return stream_to_directory(stream, request.source, run, outputs, skip_broken=request.skip_broken, progress=progress)
+    with closing(run.spool):
+        return stream_to_directory(
+            stream, request.source, run, outputs, skip_broken=request.skip_broken, progress=progress
+        )
 
 
 def _supports(request: SegmentRequest) -> SupportSet:

@@ -50,9 +50,15 @@ class VIPMTRecipe(BaseModel):
     network: Annotated[VIPMTConfig, BeforeValidator(_read_config)] = Field(default_factory=VIPMTConfig)
     shots: int = Field(5, ge=1, description="supports per episode")
     clips: int = Field(3, ge=1, description="clips per episode; from the second on they have memory")
+    clip_length: int | None = Field(
+        None, ge=1, description="frames of a training clip; null = the network's. Of stills two say as much as five"
+    )
     views: int = Field(4, ge=1, description="augmentations per picture")
     ccds: Literal["code", "paper", "off"] = "code"
     memory_after: int = Field(0, ge=0, description="steps before memory is used; the released code waits half a run")
+    clips_before_memory: int | None = Field(
+        None, ge=1, description="clips per episode until then; null = all. Fewer leave time for more episodes"
+    )
     iou_training: Literal["real", "noisy"] = Field(
         "real", description="IoUNet learns from predictions, or from noisy true masks (on videos or on images)"
     )
@@ -123,10 +129,12 @@ class VIPMTTask:
         sums: dict[str, Tensor] = {}
         step = batch[0].number // self.recipe.train.batch_size
         supports = [self.encode(item.episode, item.episode.supports) for item in batch]
-        for index in range(self.recipe.clips):
+        remembering = step >= self.recipe.memory_after
+        few = self.recipe.clips if remembering else self.recipe.clips_before_memory or self.recipe.clips
+        for index in range(min(few, self.recipe.clips)):
             clips = []
             for item, (support, support_masks) in zip(batch, supports, strict=True):
-                shots = item.episode.memories[index] if step >= self.recipe.memory_after else ()
+                shots = item.episode.memories[index] if remembering else ()
                 memory, memory_masks = self.encode(item.episode, shots) if shots else (None, support_masks[:0])
                 masks = self.masks(item.episode, item.episode.clips[index])
                 features = self.features.get(item.episode.clips[index])
@@ -263,7 +271,7 @@ def make_task(
             videos,
             categories,
             shots=recipe.shots,
-            clip_length=recipe.network.clip_length,
+            clip_length=recipe.clip_length or recipe.network.clip_length,
             clips=recipe.clips,
             memory_length=recipe.network.memory_length,
             views=recipe.views,

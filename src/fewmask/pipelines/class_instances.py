@@ -1,0 +1,107 @@
+"""A class mask taken apart into objects with ids: MinVIS groups the pixels, VIPMT knows their class."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import distance_transform_edt
+
+from fewmask.media import rle
+from fewmask.media.frames import Frame
+from fewmask.media.results import FrameResult
+from fewmask.minvis.stream import MinVIS, StreamSettings
+from fewmask.minvis.tracker import QueryTracker
+from fewmask.vipmt.instances import components
+
+MIN_INSIDE = 0.5
+"""Share of a track's mask that must lie in the class mask for it to be an object of the class."""
+MIN_SCORE = 0.2
+"""Mean score so far from which a MinVIS track counts; lower ones are mostly parts and background."""
+MOST_TRACKS = 50
+"""MinVIS tracks looked at in a frame, best first."""
+CLASS_STRIDE = 1000
+"""Ids of the second class start after 1,000, and so on: an object taken for two classes is two tracks."""
+REST = 999
+"""Id, within a class, of components that no track covers."""
+
+
+class QueryInstances:
+    """MinVIS beside a class segmenter, clip by clip; ids are those of its tracks.
+
+    Args:
+        model: any MinVIS; its classes do not matter.
+    """
+
+    def __init__(self, model: MinVIS) -> None:
+        self._model = model
+        self._tracker = QueryTracker()
+
+    def step(self, frames: Sequence[Frame], results: Sequence[FrameResult]) -> list[FrameResult]:
+        """Class results of a clip with every class mask taken apart into objects."""
+        settings = StreamSettings(top_k=MOST_TRACKS, mode="exact", batch=len(frames))
+        tracks = self._model.track(frames, self._tracker, settings)
+        return [separated(result, found) for result, found in zip(results, tracks, strict=True)]
+
+    def state(self) -> dict[str, Any]:
+        """What going on needs, as plain JSON values."""
+        return self._tracker.state()
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from another's `state`."""
+        self._tracker = QueryTracker.from_state(state)
+
+
+def separated(result: FrameResult, tracks: FrameResult) -> FrameResult:
+    """One frame's class masks as objects.
+
+    The masks of all objects of a class together are the class mask: pixels that no track claims go to the nearest
+    object of their component, and components without any track share the id `REST`. Ids count from 0 with the first
+    class, from `CLASS_STRIDE` with the second, ...
+
+    Args:
+        result: one row per class, id = class number from 1, with its mask and confidence.
+        tracks: one row per MinVIS track, best first.
+    """
+    candidates = [
+        (track_id, rle.decode(mask))
+        for track_id, score, mask in zip(tracks.track_ids, tracks.scores, tracks.masks, strict=True)
+        if mask is not None and score >= MIN_SCORE
+    ]
+    rows: list[tuple[int, int, float, rle.Rle]] = []
+    for number, (category, score, mask) in enumerate(
+        zip(result.category_ids, result.scores, result.masks, strict=True)
+    ):
+        if mask is None:
+            continue
+        owner = _owners(rle.decode(mask), candidates)
+        rows += [
+            (CLASS_STRIDE * number + int(track_id), category, score, rle.encode(owner == track_id))
+            for track_id in np.unique(owner[owner > 0])
+        ]
+    return FrameResult(
+        result.index,
+        result.size,
+        tuple(row[0] for row in rows),
+        tuple(row[1] for row in rows),
+        tuple(row[2] for row in rows),
+        tuple(row[3] for row in rows),
+        result.time_s,
+    )
+
+
+def _owners(
+    inside: npt.NDArray[np.bool_], candidates: Sequence[tuple[int, npt.NDArray[np.bool_]]]
+) -> npt.NDArray[np.int64]:
+    """The track id of every pixel of a class mask bool [H, W], `REST` where it is nobody's, 0 outside."""
+    owner = np.where(inside, REST, 0).astype(np.int64)
+    for track_id, mask in candidates:
+        if (mask & inside).sum() >= MIN_INSIDE * mask.sum():
+            owner[mask & (owner == REST)] = track_id
+    for component in components(inside):
+        claimed = component & (owner != REST)
+        if claimed.any():
+            rows, columns = distance_transform_edt(~claimed, return_distances=False, return_indices=True)
+            free = component & ~claimed
+            owner[free] = owner[rows[free], columns[free]]
+    return owner

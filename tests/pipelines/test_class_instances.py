@@ -1,0 +1,99 @@
+"""Class masks taken apart along MinVIS tracks: nothing of the mask is lost, ids are MinVIS's own."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from moving_squares import SIZE, SquareSegmenter, picture
+
+from fewmask.media import rle
+from fewmask.media.frames import Frame
+from fewmask.media.results import FrameResult
+from fewmask.minvis.stream import MinVIS
+from fewmask.pipelines.class_instances import CLASS_STRIDE, REST, QueryInstances, separated
+
+WARM, COLD = (220, 40, 40), (50, 70, 230)
+
+
+def coloured(t, *colours):
+    rgb = picture(t).astype(int)
+    return np.any([np.abs(rgb - colour).sum(-1) < 60 for colour in colours], axis=0)
+
+
+def class_result(t, *masks):
+    ids = tuple(range(1, len(masks) + 1))
+    encoded = tuple(rle.encode(mask) if mask.any() else None for mask in masks)
+    return FrameResult(t, SIZE, ids, ids, (0.7,) * len(masks), encoded, t / 10)
+
+
+def tracks_result(rows):
+    return FrameResult(
+        0, SIZE, tuple(row[0] for row in rows), (1,) * len(rows), tuple(row[1] for row in rows),
+        tuple(rle.encode(row[2]) for row in rows),
+    )  # fmt: skip
+
+
+def box(top, left, height, width):
+    mask = np.zeros(SIZE, dtype=bool)
+    mask[top : top + height, left : left + width] = True
+    return mask
+
+
+def test_two_objects_of_one_class_keep_minvis_ids_over_clips():
+    objects = QueryInstances(MinVIS(SquareSegmenter()))
+    ids = []
+    for start in (0, 3, 6):
+        frames = [Frame(t, t / 10, picture(t)) for t in range(start, start + 3)]
+        for result in objects.step(frames, [class_result(f.index, coloured(f.index, WARM, COLD)) for f in frames]):
+            union = rle.decode(rle.union(list(result.masks)))
+            assert np.array_equal(union, coloured(result.index, WARM, COLD))
+            assert result.category_ids == (1, 1)
+            assert result.scores == (0.7, 0.7)
+            ids.append(result.track_ids)
+    assert len(set(ids)) == 1
+    assert REST not in ids[0]
+
+
+def test_going_on_from_a_state_gives_the_same_ids():
+    whole, first, second = (QueryInstances(MinVIS(SquareSegmenter())) for _ in range(3))
+    frames = [Frame(t, t / 10, picture(t)) for t in range(6)]
+    classes = [class_result(t, coloured(t, WARM, COLD)) for t in range(6)]
+    expected = [*whole.step(frames[:3], classes[:3]), *whole.step(frames[3:], classes[3:])]
+    first.step(frames[:3], classes[:3])
+    second.restore(first.state())
+    assert second.step(frames[3:], classes[3:]) == expected[3:]
+
+
+def test_a_track_mostly_outside_the_class_claims_nothing_and_unclaimed_components_share_an_id():
+    inside = box(0, 0, 20, 20) | box(40, 60, 10, 10)
+    left, astray = box(0, 0, 20, 12), box(5, 15, 30, 60)
+    result = separated(class_result(0, inside), tracks_result([(4, 0.9, astray), (7, 0.8, left), (2, 0.1, inside)]))
+    masks = dict(zip(result.track_ids, map(rle.decode, result.masks), strict=True))
+    assert set(masks) == {7, REST}
+    assert np.array_equal(masks[7], box(0, 0, 20, 20))
+    assert np.array_equal(masks[REST], box(40, 60, 10, 10))
+
+
+def test_the_better_track_owns_what_two_claim_and_classes_have_ids_of_their_own():
+    first, second = box(0, 0, 20, 20), box(30, 30, 20, 20)
+    rows = [(3, 0.9, box(0, 0, 20, 15)), (5, 0.5, box(0, 10, 20, 10)), (6, 0.5, second)]
+    result = separated(class_result(0, first, second), tracks_result(rows))
+    masks = dict(zip(result.track_ids, map(rle.decode, result.masks), strict=True))
+    assert set(masks) == {3, 5, CLASS_STRIDE + 6}
+    assert np.array_equal(masks[3], box(0, 0, 20, 15))
+    assert np.array_equal(masks[5], box(0, 15, 20, 5))
+    assert dict(zip(result.track_ids, result.category_ids, strict=True))[CLASS_STRIDE + 6] == 2
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 2**32 - 1))
+def test_objects_partition_the_class_mask(seed):
+    rng = np.random.default_rng(seed)
+
+    def any_box():
+        return box(*rng.integers(0, (40, 60)), *rng.integers(1, (30, 50)))
+
+    inside = any_box() | any_box() | any_box()
+    rows = [(i + 1, float(score), any_box()) for i, score in enumerate(sorted(rng.random(6), reverse=True))]
+    result = separated(class_result(0, inside), tracks_result(rows))
+    counted = sum(rle.decode(mask).astype(int) for mask in result.masks)
+    assert np.array_equal(counted, inside.astype(int))
