@@ -1,6 +1,7 @@
 """`fewmask index`: embed a pool of unlabelled videos, or bring it up to date."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,6 +25,10 @@ def index(
         Path | None, typer.Option(help="Other weights for the fixed features (safetensors).", metavar="FILE")
     ] = None,
     seconds: Annotated[float, typer.Option(min=0.2, help="Longest clip, in seconds.")] = 5.0,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that embed, on this machine.")] = 1,
+    ray: Annotated[
+        bool, typer.Option("--ray", help="Embed by --workers actors of the Ray cluster RAY_ADDRESS, or a local one.")
+    ] = False,
     remove: Annotated[bool, typer.Option("--remove", help="Take the given videos out instead.")] = False,
     prune: Annotated[bool, typer.Option("--prune", help="Take out videos that are no longer on disk.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
@@ -37,6 +42,7 @@ def index(
     from fewmask.errors import ConfigError
     from fewmask.selfshot.embedders import load_embedder
     from fewmask.selfshot.pool import Pool, find_videos
+    from fewmask.selfshot.workers import embed_in_processes, embed_on_ray
 
     if not videos and not prune:
         raise ConfigError("no video is given; name some, or use --prune")
@@ -45,10 +51,13 @@ def index(
     if remove:
         removed += pool.remove(videos or [])
     elif videos:
+        make = partial(load_embedder, encoder, weights=weights, device=device)
+        spread = embed_on_ray if ray else embed_in_processes
         pool.add(
             find_videos(videos),
-            load_embedder(encoder, weights=weights, device=device),
+            make(),
             seconds=seconds,
+            embed=(lambda some: spread(some, make, seconds, workers)) if ray or workers > 1 else None,
             report=_progress,
         )
     problems = {name: record.problem for name, record in pool.videos.items() if record.problem}

@@ -42,7 +42,7 @@ class Backbone(nn.Module):
             self.body: nn.Module = mobilenet_v2().features[:18]
             self.channels = (24, 32, 320)
             for block in range(14, 18):
-                depthwise: Any = self.body[block].conv[1][0]  # type: ignore[index]
+                depthwise: Any = self.body[block].conv[1][0]
                 depthwise.stride = (1, 1)
                 if block > 14:
                     depthwise.dilation = depthwise.padding = (2, 2)

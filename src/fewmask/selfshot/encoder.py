@@ -82,7 +82,8 @@ class ClipNetwork(nn.Module):
         if self.is_transformer:
             return self._all_patches_at_once(pictures, batch, frames)
         features: Tensor = self.backbone(pictures)
-        return features.unflatten(0, (batch, frames)).mean(1)
+        pooled: Tensor = torch.unflatten(features, 0, (batch, frames)).mean(1)
+        return pooled
 
     def _all_patches_at_once(self, pictures: Tensor, batch: int, frames: int) -> Tensor:
         vit: Any = self.backbone

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fewmask.datasets.ytvis_types import YtvisDataset, YtvisResult, result_from_masks
+from fewmask.datasets.ytvis_types import YtvisAnnotation, YtvisDataset, YtvisResult, YtvisVideo, result_from_masks
 from fewmask.media.frames import open_frames
 from fewmask.media.rle import Rle
 from fewmask.metrics.video_precision import VideoAP, video_ap
@@ -85,7 +85,8 @@ def evaluate(
     videos = {video.id: video for video in dataset.videos}
     encoded: dict[ClipPlace, Tensor] = {}
     results: list[YtvisResult] = []
-    truths, queries = [], []
+    truths: list[YtvisAnnotation] = []
+    queries: list[YtvisVideo] = []
     for number, episode in enumerate(episodes, 1):
         video = videos[episode.video]
         queries.append(replace(video, id=number))

@@ -8,7 +8,7 @@ those videos again, under the same ids.
 import base64
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,11 +16,11 @@ import numpy as np
 
 from fewmask.errors import ConfigError, FewmaskError, VideoError
 from fewmask.media.atomic import write_json
-from fewmask.media.frames import open_frames
-from fewmask.selfshot.clips import SECONDS, Clip, cut_clips
+from fewmask.selfshot.clips import SECONDS
+from fewmask.selfshot.embedded_video import EmbeddedVideo, embed_here
 from fewmask.selfshot.fixed_features import ClipEmbedder
 from fewmask.selfshot.index import ClipIndex
-from fewmask.selfshot.looks import Look, look_of, same_clip
+from fewmask.selfshot.looks import Look, same_clip
 from fewmask.selfshot.nearest import Vectors
 
 VIDEO_SUFFIXES = {
@@ -40,7 +40,6 @@ VIDEO_SUFFIXES = {
 }
 VIDEOS_FILE = "videos.json"
 _SAVE_EVERY_S = 10.0
-_BATCH = 8
 
 
 @dataclass(frozen=True)
@@ -134,6 +133,7 @@ class Pool:
         embedder: ClipEmbedder,
         *,
         seconds: float = SECONDS,
+        embed: Callable[[Sequence[Path]], Iterable[EmbeddedVideo]] | None = None,
         report: Callable[[Progress], None] = lambda _: None,
     ) -> None:
         """Embed the videos that are new or have changed; corrupt and empty ones are recorded and skipped.
@@ -144,6 +144,7 @@ class Pool:
             videos: files, or folders of frames, as ``find_videos`` lists them.
             embedder: the same for the whole life of a pool.
             seconds: longest clip.
+            embed: embeds the videos it is given, in order; by default one after another by ``embedder``.
             report: called after each video, also those that needed nothing.
 
         Raises:
@@ -151,21 +152,25 @@ class Pool:
             FewmaskError: the pool cannot be written.
         """
         self._claim(embedder)
-        entered = _ids_by_video(self.index)
-        pending = _Pending()
-        saved = time.monotonic()
-        for done, path in enumerate(videos, 1):
-            name, size, changed = _facts(path)
-            known = self.videos.get(name)
-            if known is None or (known.size, known.changed_ns) != (size, changed):
-                record = self._embed(path, name, (size, changed), embedder, seconds, pending)
+        facts = {path: _facts(path) for path in videos}
+        changed = [path for path, (name, *now) in facts.items() if not self._knows(name, *now)]
+        known = [path for path in facts if path not in set(changed)]
+        for done, path in enumerate(known, 1):
+            report(Progress(facts[path][0], self.videos[facts[path][0]], done, len(facts)))
+        entered = _ids_by_video(self.index) if changed else {}
+        pending, saved = _Pending(), time.monotonic()
+        fresh = embed(changed) if embed else embed_here(changed, lambda: embedder, seconds)
+        try:
+            for done, video in enumerate(fresh, len(known) + 1):
+                name, *now = facts[video.path]
+                pending.records[name] = self._enter(video, name, (now[0], now[1]), pending)
                 pending.leaving += entered.get(name, [])
-                pending.records[name] = record
-            report(Progress(name, pending.records.get(name) or self.videos[name], done, len(videos)))
-            if time.monotonic() - saved > _SAVE_EVERY_S:
-                self._save(pending)
-                pending, saved = _Pending(), time.monotonic()
-        self._save(pending)
+                report(Progress(name, pending.records[name], done, len(facts)))
+                if time.monotonic() - saved > _SAVE_EVERY_S:
+                    self._save(pending)
+                    pending, saved = _Pending(), time.monotonic()
+        finally:
+            self._save(pending)
         self.index.compact()
 
     def remove(self, videos: Iterable[Path]) -> int:
@@ -194,31 +199,19 @@ class Pool:
                 "use that one, or index into another folder"
             )
 
-    def _embed(
-        self,
-        path: Path,
-        name: str,
-        facts: tuple[int, int],
-        embedder: ClipEmbedder,
-        seconds: float,
-        pending: "_Pending",
-    ) -> VideoRecord:
+    def _knows(self, name: str, size: int, changed_ns: int) -> bool:
+        known = self.videos.get(name)
+        return known is not None and (known.size, known.changed_ns) == (size, changed_ns)
+
+    def _enter(self, video: EmbeddedVideo, name: str, facts: tuple[int, int], pending: "_Pending") -> VideoRecord:
+        """Put the clips of which the pool has no copy among the pending ones."""
         looks: dict[str, str] = {}
-        copies, problem = 0, None
-        try:
-            for batch in _batches(_clips_of(path, seconds), _BATCH):
-                vectors = embedder.embed(np.stack([clip.pictures for clip in batch]))
-                for clip, vector in zip(batch, vectors, strict=True):
-                    look = look_of(clip.pictures)
-                    if self._has_copy(vector, look, name, pending):
-                        copies += 1
-                        continue
-                    place = ClipPlace(name, clip.first, clip.last)
-                    pending.enter(place, vector, look)
-                    looks[place.frames] = base64.b64encode(look.tobytes()).decode("ascii")
-        except VideoError as error:
-            problem = str(error)
-        return VideoRecord(*facts, looks, copies, problem)
+        for (first, last), look, vector in zip(video.frames.tolist(), video.looks, video.vectors, strict=True):
+            if not self._has_copy(vector, look, name, pending):
+                place = ClipPlace(name, first, last)
+                pending.enter(place, vector, look)
+                looks[place.frames] = base64.b64encode(look.tobytes()).decode("ascii")
+        return VideoRecord(*facts, looks, len(video.frames) - len(looks), video.problem)
 
     def look(self, place: ClipPlace) -> Look | None:
         """What a clip of the pool looks like; None if its video was not recorded before a crash."""
@@ -284,32 +277,6 @@ def find_videos(sources: Sequence[Path]) -> list[Path]:
             raise VideoError(f"{source}: an empty folder; give videos, or folders that hold some")
         found += inside or [source]
     return list({_name(path): path for path in found}.values())
-
-
-def _clips_of(path: Path, seconds: float) -> Iterator[Clip]:
-    with open_frames(path, skip_broken=True) as source:
-        yield from cut_clips(source, source.fps, seconds=seconds)
-
-
-def _batches(items: Iterable[Clip], size: int) -> Iterator[list[Clip]]:
-    """Groups of ``size``; what came before an error is given before it is raised."""
-    batch: list[Clip] = []
-    failure: VideoError | None = None
-    iterator = iter(items)
-    while failure is None:
-        try:
-            batch.append(next(iterator))
-        except StopIteration:
-            break
-        except VideoError as error:
-            failure = error
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
-    if failure is not None:
-        raise failure
 
 
 def _ids_by_video(index: ClipIndex) -> dict[str, list[str]]:

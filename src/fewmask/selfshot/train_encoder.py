@@ -144,10 +144,10 @@ class ClipEncoderTask:
     def _known_view(self, video: int, view: int) -> npt.NDArray[np.float32]:
         """What the frozen backbone says of one of a video's fixed views, [width]."""
         if (video, view) not in self._views:
-            stored, seed = self._store.read(self._training[video]), self.recipe.train.seed
-            chance = np.random.default_rng((seed, 3, video, view))
+            stored = self._store.read(self._training[video])
+            chance = np.random.default_rng((3, video, view))
             if self.recipe.objective == "instance":
-                of_pair = np.random.default_rng((seed, 4, video, view // 2))
+                of_pair = np.random.default_rng((4, video, view // 2))
                 pictures = [stored.picture(int(of_pair.integers(len(stored.pictures))))]
             else:
                 pictures = _crop(stored, self.recipe, chance)

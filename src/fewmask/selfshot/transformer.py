@@ -117,7 +117,7 @@ class CommonInstanceTransformer(nn.Module):
         for layer in self.fuser:
             for attention in (layer.query_from_support, layer.support_from_query, layer.fuse):
                 # Alike at the start: what looks alike is then what is attended to.
-                attention.key.load_state_dict(attention.query.state_dict())  # type: ignore[union-attr,operator]
+                attention.key.load_state_dict(attention.query.state_dict())  # type: ignore[union-attr]
 
     def encode(self, clip: Tensor | Maps, *, support: bool) -> EncodedClip:
         """Backbone and shared encoder over a clip, stage 1.
