@@ -11,7 +11,7 @@ from fewmask.media.frames import open_frames
 from fewmask.media.run_directory import RunDirectory
 from fewmask.media.run_outputs import Outputs, RunSummary
 from fewmask.minvis.run import segment_to_directory
-from fewmask.minvis.stream import MinVIS, Mode, StreamSettings, resolve
+from fewmask.minvis.stream import MinVIS, Mode, Ranking, StreamSettings, resolve
 from fewmask.pipelines.segment_request import SegmentRequest, refuse_options
 
 MIN_SCORE = 0.3
@@ -39,6 +39,7 @@ def _run_every_object(request: SegmentRequest, progress: Callable[[int, int | No
     if request.batch != "auto" and not request.batch.isdigit():
         raise ConfigError(f"batch {request.batch!r} must be auto or a number")
     mode = _one_of(request.mode, get_args(Mode), "mode")
+    ranking = _one_of(request.ranking, get_args(Ranking), "ranking")
     precision = _one_of(request.precision, ("auto", "fp32", "bf16", "fp16"), "precision")
     min_score = MIN_SCORE if request.min_score is None else request.min_score
     outputs = Outputs(request.overlay, request.masks, request.exports, min_score)
@@ -49,7 +50,7 @@ def _run_every_object(request: SegmentRequest, progress: Callable[[int, int | No
             request.weights, device=request.device, precision=cast(Literal["auto", "fp32", "bf16", "fp16"], precision)
         )
         wanted = StreamSettings(
-            top_k=request.top_k, mode=cast(Mode, mode),
+            top_k=request.top_k, mode=cast(Mode, mode), ranking=cast(Ranking, ranking),
             batch=0 if request.batch == "auto" else int(request.batch), short_side=request.short_side,
         )  # fmt: skip
         settings = resolve(wanted, frames, model.segmenter.device)
@@ -77,3 +78,8 @@ def _one_of(value: str, choices: Sequence[str], what: str) -> str:
 def demo_clip() -> Path:
     """The clip that ships with fewmask."""
     return Path(str(resources.files("fewmask.media") / "clips" / "demo.mp4"))
+
+
+def demo_supports() -> Path:
+    """Five pictures of persons with masks that ship with fewmask."""
+    return Path(str(resources.files("fewmask.vipmt") / "demo" / "person"))
