@@ -164,6 +164,24 @@ def test_one_frame_and_no_proposals(tmp_path):
     assert read_coco(tmp_path / "out" / "instances.json").images == ()
 
 
+def test_every_second_frame(videos, tmp_path):
+    settings = SETTINGS.model_copy(update={"frame_step": 2})
+    RedProposer.calls = 0
+    with pytest.raises(KeyboardInterrupt):
+        mine(videos[:1], tmp_path / "out", settings=settings, **{**TOOLS, "proposer": red_square.failing_at(4)})
+    mine(videos[:1], tmp_path / "out", settings=settings, resume=True, **TOOLS)
+    assert RedProposer.calls == 5 + 2  # frames 0, 2, ... 10; the one in work twice
+    video = MinedVideo.read(tmp_path / "out" / "results" / "a.json")
+    for t, masks in enumerate(video.frames):
+        truth = rle.encode(red_square.frame(2 * t, 2)[1])
+        assert max(rle.iou_matrix([mask.mask], [truth])[0, 0] for mask in masks) == 1
+    result = video.as_result()
+    assert result.annotated_frames == (0, 2, 4, 6, 8, 10)
+    coco = read_coco(tmp_path / "out" / "instances.json")
+    assert [image.file_name for image in coco.images] == ["a/000000.jpg", "a/000006.jpg"]
+    assert all(coco.path_of(image).exists() for image in coco.images)
+
+
 @pytest.mark.slow
 def test_two_workers_are_byte_equal_to_one(videos, dataset, tmp_path):
     mine(videos, tmp_path / "out", settings=SETTINGS, workers=2, **TOOLS)

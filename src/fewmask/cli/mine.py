@@ -40,8 +40,11 @@ def mine(
     candidates: Annotated[
         int | None, typer.Option("-k", min=1, help="Combinations per frame. [10]", show_default=False)
     ] = None,
+    frame_step: Annotated[
+        int | None, typer.Option(min=1, help="One frame in so many is looked at. [1]", show_default=False)
+    ] = None,
     keep_every: Annotated[
-        int | None, typer.Option(min=1, help="One frame in so many enters the dataset. [5]", show_default=False)
+        int | None, typer.Option(min=1, help="Of those, one in so many enters the dataset. [5]", show_default=False)
     ] = None,
     settings: Annotated[
         Path | None, typer.Option(help="A TOML file with any of the mining settings.", metavar="FILE")
@@ -81,7 +84,8 @@ def mine(
         return
     from fewmask.pipelines.mine import MineRequest, run_mine
 
-    given: dict[str, Any] = {"proposals": top_n, "candidates": candidates, "keep_every": keep_every}
+    given: dict[str, Any] = {"proposals": top_n, "candidates": candidates, "keep_every": keep_every,
+                             "frame_step": frame_step}  # fmt: skip
     request = MineRequest(
         videos=videos or [], out=out, proposals=proposals, weights=weights, background=background, flow=flow,
         flow_weights=flow_weights, settings_file=settings,

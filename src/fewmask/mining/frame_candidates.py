@@ -30,7 +30,7 @@ class FrameCandidates:
     """One frame after stage 1.
 
     Attributes:
-        index: position in the video.
+        index: position among the frames looked at.
         size: (height, width).
         masks: the N proposals as RLE, by falling score.
         scores: their scores.

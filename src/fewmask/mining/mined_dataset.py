@@ -82,10 +82,10 @@ def write_exports(folder: Path, video: MinedVideo) -> None:
 
 
 def dataset_frames(video: MinedVideo, keep_every: int, keep: Keep = everything) -> dict[int, list[MinedMask]]:
-    """Frame index -> masks, for the frames that enter the dataset and the tracks that stay."""
+    """Frame index in the source -> masks, for the frames that enter the dataset and the tracks that stay."""
     return {
-        index: [mask for mask in video.frames[index] if keep(video.name, mask.track)]
-        for index in range(0, len(video.frames), keep_every)
+        t * video.frame_step: [mask for mask in video.frames[t] if keep(video.name, mask.track)]
+        for t in range(0, len(video.frames), keep_every)
     }
 
 

@@ -66,11 +66,12 @@ class MinedVideo:
         source: where it came from.
         size: (height, width).
         fps: frames per second, where known.
-        frames: selected masks per frame.
+        frames: selected masks per frame looked at.
         cost: the objective of the whole video (Eq. 11).
         pairs_evaluated: synthetic flows that were needed.
         pairs: synthetic flows that a full table would have needed.
         proposals: mask candidates over all frames.
+        frame_step: one frame of the source in so many was looked at.
         note: why the video ended early, if it did.
     """
 
@@ -83,24 +84,27 @@ class MinedVideo:
     pairs_evaluated: int
     pairs: int
     proposals: int
+    frame_step: int = 1
     note: str | None = None
 
     def as_result(self) -> VideoResult:
         """Every track over every frame; a track's score is the mean confidence of its masks."""
+        length = (len(self.frames) - 1) * self.frame_step + 1
         found: dict[int, dict[int, MinedMask]] = {}
         for t, masks in enumerate(self.frames):
             for mask in masks:
-                found.setdefault(mask.track, {})[t] = mask
+                found.setdefault(mask.track, {})[t * self.frame_step] = mask
         tracks = [
             Track(
                 track_id=track,
                 category_id=1,
                 score=sum(mask.confidence for mask in by_frame.values()) / len(by_frame),
-                masks=tuple(by_frame[t].mask if t in by_frame else None for t in range(len(self.frames))),
+                masks=tuple(by_frame[t].mask if t in by_frame else None for t in range(length)),
             )
             for track, by_frame in sorted(found.items())
         ]
-        return VideoResult(self.name, self.size, len(self.frames), tuple(tracks), CATEGORY, self.fps)
+        known = None if self.frame_step == 1 else tuple(range(0, length, self.frame_step))
+        return VideoResult(self.name, self.size, length, tuple(tracks), CATEGORY, self.fps, annotated_frames=known)
 
     def write(self, path: Path) -> None:
         """One JSON file, whole or not at all."""
@@ -169,5 +173,6 @@ def gather(
         pairs_evaluated=selection.pairs_evaluated,
         pairs=selection.pairs,
         proposals=sum(len(frame.masks) for frame in frames),
+        frame_step=settings.frame_step,
         note=note,
     )

@@ -33,6 +33,9 @@ class MiningSettings(BaseModel):
     link_gap: PositiveInt = Field(
         default=5, description="a track unseen for this many frames has ended; 1 allows no hole"
     )
+    frame_step: PositiveInt = Field(
+        default=1, description="one frame in so many is looked at, for long videos of high rate; the paper takes all"
+    )
     keep_every: PositiveInt = Field(
-        default=5, description="one frame in so many enters the dataset; all take part in selection"
+        default=5, description="of the frames looked at, one in so many enters the dataset; all take part in selection"
     )

@@ -94,19 +94,23 @@ def _stage_one(
 ) -> tuple[float | None, str | None]:
     """Append every frame that is not in the spool yet; the frame rate, and why the video ended early if it did."""
     fps: float | None = None
+    step = settings.frame_step
     with ResultSpool(job.work / "frames.spool") as spool:
         start = 0 if spool.last_index is None else spool.last_index + 1
         try:
-            with open_frames(job.source, start=start) as source:
+            with open_frames(job.source, start=start * step) as source:
                 if source.is_live:
                     raise VideoError(f"{job.source}: a live source has no end; record it, then mine the recording")
                 fps = source.fps
                 for frame in source:
-                    if frame.index % settings.keep_every == 0:
+                    t, between = divmod(frame.index, step)
+                    if between:
+                        continue
+                    if t % settings.keep_every == 0:
                         _write_jpeg(job.image(frame.index), frame.rgb)
-                    candidates = frame_candidates(frame.index, frame.rgb, tools.proposer, tools.background, settings)
-                    spool.append(frame.index, candidates.to_json())
-                    progress("frames", frame.index + 1)
+                    candidates = frame_candidates(t, frame.rgb, tools.proposer, tools.background, settings)
+                    spool.append(t, candidates.to_json())
+                    progress("frames", t + 1)
         except VideoError as error:
             return fps, str(error)
     return fps, None
