@@ -1,4 +1,6 @@
-"""MinVIS over a frame source: ids, exact and bounded mode, errors of the source."""
+"""MinVIS over a frame source: ids, exact and bounded mode, ranking, errors of the source."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from fewmask.media import rle
 from fewmask.media.frames import Frame
 from fewmask.minvis.link import link_video
 from fewmask.minvis.stream import MinVIS, StreamSettings, best_of, kept_slots
-from fewmask.minvis.tracker import QueryTracker
+from fewmask.minvis.tracker import QueryTracker, class_probability
 
 
 class Pictures:
@@ -84,8 +86,8 @@ def test_bounded_mode_keeps_the_stated_slots_only():
     random = np.random.default_rng(0)
     logits = random.standard_normal((60, 2)).astype(np.float32)
     order = tracker.step(logits, random.standard_normal((60, 4)).astype(np.float32))
-    own = logits[order].copy()
-    own[np.argsort(logits[:, 0] - logits[:, 1])[:2]] = [9.0, -9.0]  # the two worst by mean are the best right now
+    own = class_probability(logits[order])
+    own[np.argsort(logits[:, 0] - logits[:, 1])[:2]] = 1.0  # the two worst by mean are the best right now
     kept = kept_slots(tracker, own, StreamSettings(top_k=5, mode="bounded", batch=1))
     ranked = np.argsort(logits[:, 1] - logits[:, 0], kind="stable")
     assert kept[:15].tolist() == ranked[:15].tolist()
@@ -152,6 +154,37 @@ def test_tracker_state_goes_on_bit_equal():
     np.testing.assert_array_equal(straight.video_logits, stopped.video_logits)
     assert straight.state() == stopped.state()
     assert QueryTracker.from_state(QueryTracker().state()).frames == 0
+
+
+class SureOfNothing(SquareSegmenter):
+    """A single class, and one more query (slot 8), which is surest of it and has no mask."""
+
+    categories = {0: "object"}  # noqa: RUF012
+
+    def __call__(self, frames, **options):
+        output = super().__call__(frames, **options)
+        one_class = output.class_queries_logits[..., [0, 2]]
+        sure = torch.tensor([20.0, 0.0]).expand(len(frames), 1, 2)
+        own = torch.full((len(frames), 1, 16), 9.0)
+        empty = torch.full_like(output.masks_queries_logits[:, :1], -5.0)
+        return replace(
+            output,
+            class_queries_logits=torch.cat((one_class, sure), 1),
+            masks_queries_logits=torch.cat((output.masks_queries_logits, empty), 1),
+            query_embeddings=torch.cat((output.query_embeddings, own), 1),
+        )
+
+
+@pytest.mark.parametrize("mode", ["exact", "bounded"])
+def test_mask_quality_puts_empty_tracks_last_and_the_paper_does_not(mode):
+    model = MinVIS(SureOfNothing())
+    by_paper = model.segment(Pictures(6), StreamSettings(top_k=9, mode=mode, ranking="paper")).tracks
+    by_quality = model.segment(Pictures(6), StreamSettings(top_k=9, mode=mode)).tracks
+    assert by_paper[0].track_id == 9
+    assert next(track for track in by_quality if track.track_id == 9).score == 0
+    # The warmest square is in every frame: probability 1 / (1 + e^-4), mask probability 1 / (1 + e^-5) inside.
+    assert by_quality[0].track_id == by_paper[1].track_id
+    assert by_quality[0].score == pytest.approx(1 / (1 + np.exp(-4)) / (1 + np.exp(-5)), rel=1e-6)
 
 
 def test_best_of_keeps_the_order(model):

@@ -1,7 +1,7 @@
 """Instances of single frames from a segmenter's queries, as image Mask2Former scores them.
 
 The score is the class probability times the mean mask probability inside the mask; the video procedure of MinVIS
-(`link.py`) leaves the second factor out.
+(`link.py`) leaves the second factor out, streaming takes it in for class-agnostic weights (`stream.py`).
 """
 
 from dataclasses import dataclass
@@ -31,11 +31,16 @@ def frame_instances(output: SegmenterOutput, frame: int, size: tuple[int, int], 
     queries, labels = pairs // probability.shape[1], pairs % probability.shape[1]
     logits = resize_logits(output.masks_queries_logits[frame, queries], output.padded_size, output.image_size, size)
     masks = logits > 0
-    inside = masks.flatten(1).sum(1)
-    quality = (logits.sigmoid() * masks).flatten(1).sum(1) / inside.clamp(min=1)
+    quality = mask_quality(logits)
     scores, order = (scores * quality).sort(descending=True, stable=True)
-    order = order[inside[order] > 0]
+    order = order[quality[order] > 0]
     return FrameInstances((scores[: len(order)]), labels[order], masks[order])
+
+
+def mask_quality(logits: Tensor) -> Tensor:
+    """Mean mask probability inside each mask of logits [N, h, w]: [N] in (0.5, 1], 0 for an empty mask."""
+    inside = logits > 0
+    return (logits.sigmoid() * inside).flatten(1).sum(1) / inside.flatten(1).sum(1).clamp(min=1)
 
 
 def resize_logits(logits: Tensor, padded: tuple[int, int], image: tuple[int, int], size: tuple[int, int]) -> Tensor:

@@ -6,7 +6,7 @@ ranking is the official one whatever was pruned.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,12 +19,14 @@ from fewmask.media.frames import Frame, FrameSource, open_frames
 from fewmask.media.prefetch import Prefetch
 from fewmask.media.results import FrameResult, Track, VideoResult
 from fewmask.media.rle import Rle
+from fewmask.minvis.frame_instances import mask_quality
 from fewmask.minvis.mask_encoding import MaskEncoder
 from fewmask.minvis.matching import as_numpy
 from fewmask.minvis.segmenter import QuerySegmenter, SegmenterOutput
-from fewmask.minvis.tracker import QueryTracker, RankedPairs
+from fewmask.minvis.tracker import QueryTracker, RankedPairs, class_probability
 
 Mode = Literal["auto", "exact", "bounded"]
+Ranking = Literal["auto", "paper", "mask-quality"]
 EXACT_UP_TO = 300  # frames; longer and live sources are pruned
 SLOTS_PER_TRACK = 3  # bounded mode keeps the masks of this many slots per wanted track
 
@@ -38,12 +40,16 @@ class StreamSettings:
         mode: exact keeps the masks of all slots, bounded those of the likely ones, auto decides by length.
         batch: frames per forward pass, 0 = by device.
         short_side: size of the network's input; None = what the weights were trained for.
+        ranking: score of a track. "paper": class probability; "mask-quality": times the mean mask probability inside
+            its mask over all frames, 0 where it has none; "auto": mask-quality for weights of a single class, whose
+            class probability cannot tell an empty mask, paper for all others.
     """
 
     top_k: int = 10
     mode: Mode = "auto"
     batch: int = 0
     short_side: int | None = None
+    ranking: Ranking = "auto"
 
 
 class MinVIS:
@@ -67,9 +73,17 @@ class MinVIS:
         name_or_folder: str | Path = "small",
         *,
         device: str = "auto",
-        precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
+        precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32",
     ) -> "MinVIS":
         """``small`` (ships with fewmask), a folder written by us or by transformers, or a name on the hub.
+
+        `fewmask convert minvis` makes such a folder out of an official checkpoint.
+
+        Args:
+            name_or_folder: the weights.
+            device: auto, cpu, cuda, cuda:N or mps.
+            precision: of matrix products; auto takes bfloat16 where the hardware computes in it, which is faster and
+                moves single mask pixels.
 
         Raises:
             CheckpointError: nothing there, damaged, or weights of another architecture.
@@ -80,6 +94,15 @@ class MinVIS:
 
         where = resolve_device(device)
         return cls(load(name_or_folder, device=where, autocast_dtype=resolve_precision(precision, where)))
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the segmenter into ``folder``, as `from_pretrained` reads it.
+
+        Mask2Former, EoMT and VidEoMT are written as transformers reads them (config.json, model.safetensors and,
+        for Mask2Former, preprocessor_config.json); small networks as architecture.json and model.safetensors,
+        because transformers has no name for their backbones.
+        """
+        self.segmenter.save(folder)
 
     @property
     def categories(self) -> dict[int, str]:
@@ -148,6 +171,9 @@ class MinVIS:
             settings: resolved (`resolve`).
         """
         self.segmenter.reset()
+        by_quality = settings.ranking == "mask-quality" or (
+            settings.ranking == "auto" and len(self.segmenter.categories) == 1
+        )
         with Prefetch(frames, 2 * settings.batch) as decoded, Prefetch(self._run(decoded, settings), 1) as outputs:
             encoder: MaskEncoder | None = None
             for batch, output in outputs:
@@ -156,8 +182,12 @@ class MinVIS:
                 if encoder is None:
                     encoder = MaskEncoder(low, output.padded_size, output.image_size, size)
                 for position, frame in enumerate(batch):
-                    order = tracker.step(output.class_queries_logits[position], output.query_embeddings[position])
-                    own = as_numpy(output.class_queries_logits[position])[order]
+                    quality = mask_quality(output.masks_queries_logits[position].float()) if by_quality else None
+                    logits = output.class_queries_logits[position]
+                    order = tracker.step(logits, output.query_embeddings[position], quality)
+                    own = class_probability(as_numpy(logits)[order])
+                    if quality is not None:
+                        own *= as_numpy(quality)[order, None]
                     slots = kept_slots(tracker, own, settings)
                     masks = encoder.encode(
                         as_numpy(output.masks_queries_logits[position][torch.from_numpy(order[slots])])
@@ -192,10 +222,12 @@ def resolve(settings: StreamSettings, frames: FrameSource, device: torch.device)
         batch = 1 if frames.is_live else 4 if device.type == "cpu" else 16
         if frames.size[0] * frames.size[1] > 1920 * 1088:
             batch = max(1, batch // 4)
-    return StreamSettings(settings.top_k, mode, batch, settings.short_side)
+    return replace(settings, mode=mode, batch=batch)
 
 
-def kept_slots(tracker: QueryTracker, own_logits: npt.NDArray[Any], settings: StreamSettings) -> npt.NDArray[np.int64]:
+def kept_slots(
+    tracker: QueryTracker, own_scores: npt.NDArray[np.float64], settings: StreamSettings
+) -> npt.NDArray[np.int64]:
     """Slots whose masks are kept in this frame, best first.
 
     Exact mode keeps all. Bounded mode keeps the `SLOTS_PER_TRACK` x top_k best by mean score so far, and the top_k
@@ -203,15 +235,14 @@ def kept_slots(tracker: QueryTracker, own_logits: npt.NDArray[Any], settings: St
 
     Args:
         tracker: after this frame's step.
-        own_logits: this frame's class logits [Q, K+1] in slot order.
+        own_scores: this frame's scores [Q, K] in slot order.
         settings: resolved.
     """
-    mean = _slot_scores(tracker.video_logits)
-    order = np.argsort(-mean, kind="stable")
+    order = np.argsort(-tracker.scores.max(1), kind="stable")
     if settings.mode == "exact":
         return order
     kept = order[: SLOTS_PER_TRACK * settings.top_k]
-    now = np.argsort(-_slot_scores(own_logits), kind="stable")[: settings.top_k]
+    now = np.argsort(-own_scores.max(1), kind="stable")[: settings.top_k]
     return np.concatenate((kept, now[~np.isin(now, kept)]))
 
 
@@ -236,31 +267,17 @@ def pair_ids(best: RankedPairs, queries: int) -> list[int]:
 def _frame_result(
     frame: Frame, size: tuple[int, int], tracker: QueryTracker, slots: npt.NDArray[np.int64], masks: list[Rle | None]
 ) -> FrameResult:
-    probability = _probability(tracker.video_logits[slots])
-    labels = probability.argmax(1)
+    scores = tracker.scores[slots]
+    labels = scores.argmax(1)
     return FrameResult(
         index=frame.index,
         size=size,
         track_ids=tuple(int(slot) + 1 for slot in slots),
         category_ids=tuple(int(label) + 1 for label in labels),
-        scores=tuple(float(score) for score in probability.max(1)),
+        scores=tuple(float(score) for score in scores.max(1)),
         masks=tuple(masks),
         time_s=frame.time_s,
     )
-
-
-def _slot_scores(logits: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Probability [Q] of each slot's best class."""
-    best: npt.NDArray[np.float64] = _probability(logits).max(1)
-    return best
-
-
-def _probability(logits: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Softmax [Q, K] without the no-object column."""
-    values = logits.astype(np.float64)
-    exponent = np.exp(values - values.max(axis=1, keepdims=True))
-    probability: npt.NDArray[np.float64] = exponent / exponent.sum(axis=1, keepdims=True)
-    return probability[:, :-1]
 
 
 def _batches(frames: Iterable[Frame], size: int) -> Iterator[tuple[list[Frame], VideoError | None]]:

@@ -30,12 +30,17 @@ def run_segment(
         from fewmask.pipelines.segment_support import run_segment_support
 
         return run_segment_support(request, progress)
+    if request.pool is not None or request.support_video:
+        from fewmask.pipelines.segment_pool import run_segment_pool
+
+        return run_segment_pool(request, progress)
     return _run_every_object(request, progress)
 
 
 def _run_every_object(request: SegmentRequest, progress: Callable[[int, int | None], None]) -> RunSummary:
     """Every object, with MinVIS."""
     refuse_options(request, ("negative", "instances", "seed"), "without --support")
+    refuse_options(request, ("shots", "random_supports", "encoder"), "without --pool")
     if request.batch != "auto" and not request.batch.isdigit():
         raise ConfigError(f"batch {request.batch!r} must be auto or a number")
     mode = _one_of(request.mode, get_args(Mode), "mode")

@@ -15,6 +15,11 @@ class SegmentRequest:
         support: folder of masked pictures, or COCO file: find their class in place of every object (VIPMT).
         negative: like ``support``, of what must not be found.
         instances: how a class becomes objects with ids; see `fewmask.pipelines.segment_support`.
+        pool: an index of unlabelled videos: find what the source and its supports have in common (Self-Shot).
+        shots: supports in all.
+        support_video: videos or pictures that support, before those of the pool.
+        random_supports: draw from the pool at random instead of retrieving.
+        encoder: with which to search the pool; "auto" asks the pool.
         seed: of random choices.
         min_score: tracks below it are in tracks.json only; None = what suits the method.
     """
@@ -24,6 +29,11 @@ class SegmentRequest:
     support: Path | None = None
     negative: Path | None = None
     instances: str = "none"
+    pool: Path | None = None
+    shots: int = 5
+    support_video: tuple[Path, ...] = ()
+    random_supports: bool = False
+    encoder: str = "auto"
     seed: int = 0
     weights: str = "small"
     device: str = "auto"
@@ -31,6 +41,7 @@ class SegmentRequest:
     batch: str = "auto"
     top_k: int = 10
     min_score: float | None = None
+    ranking: str = "auto"
     mode: str = "auto"
     short_side: int | None = None
     exports: tuple[str, ...] = ()
