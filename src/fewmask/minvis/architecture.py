@@ -141,14 +141,19 @@ def _timm_body(backbone: str, imagenet: bool) -> nn.Module:
     return _TimmMaps(name, imagenet=imagenet)
 
 
-def supervised_outputs(network: Any, pixel_values: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Class logits [B, Q, K+1] and mask logits [B, Q, h, w] of the learned queries and of every decoder layer."""
+def supervised_outputs(network: Any, pixel_values: Tensor) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
+    """What training sees of a network.
+
+    Returns:
+        Class logits [B, Q, K+1] and mask logits [B, Q, h, w] of the learned queries and of every decoder layer, and
+        the tracking embeddings [B, Q, C] of the last.
+    """
     out = network.model(pixel_values=pixel_values, output_hidden_states=True, return_dict=True)
-    states = out.transformer_decoder_intermediate_states
-    return [
-        (network.class_predictor(state.transpose(0, 1)), masks)
-        for state, masks in zip(states, out.masks_queries_logits, strict=True)
+    states = [state.transpose(0, 1) for state in out.transformer_decoder_intermediate_states]
+    outputs = [
+        (network.class_predictor(state), masks) for state, masks in zip(states, out.masks_queries_logits, strict=True)
     ]
+    return outputs, states[-1]
 
 
 def parameter_count(network: nn.Module) -> int:

@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from fewmask.minvis.segmenter import resized_size
+
 Image = npt.NDArray[np.uint8]
 Masks = npt.NDArray[np.bool_]
 
@@ -69,6 +71,26 @@ def view(
     for index, mask in enumerate(frame.masks):
         cv2.warpAffine(mask.view(np.uint8), turn, (width, height), masks[index].view(np.uint8), cv2.INTER_NEAREST)
     # An object mostly outside the view is still an object there: only the area counts here.
+    return _kept(np.asarray(rgb, dtype=np.uint8), masks, frame.labels, np.asarray(masks.any(axis=(1, 2))))
+
+
+def whole_frame(
+    frame: LabelledFrame, short_side: int, max_size: int, settings: Augmentation, random: np.random.Generator
+) -> LabelledFrame:
+    """The whole frame resized, perhaps mirrored: the official recipes' view (FACTS: short side of 360 or 480).
+
+    Args:
+        short_side: pixels of the shorter side.
+        max_size: most pixels of the longer side, by a smaller scale if need be.
+        settings: only ``flip`` counts.
+    """
+    height, width = resized_size(frame.rgb.shape[0], frame.rgb.shape[1], short_side, max_size)
+    rgb = cv2.resize(frame.rgb, (width, height), interpolation=cv2.INTER_LINEAR)
+    masks = np.zeros((len(frame.masks), height, width), dtype=bool)
+    for index, mask in enumerate(frame.masks):
+        cv2.resize(mask.view(np.uint8), (width, height), masks[index].view(np.uint8), interpolation=cv2.INTER_NEAREST)
+    if random.random() < settings.flip:
+        rgb, masks = np.ascontiguousarray(rgb[:, ::-1]), np.ascontiguousarray(masks[:, :, ::-1])
     return _kept(np.asarray(rgb, dtype=np.uint8), masks, frame.labels, np.asarray(masks.any(axis=(1, 2))))
 
 

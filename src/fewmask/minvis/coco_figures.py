@@ -1,4 +1,4 @@
-"""Class-agnostic mask AP of a segmenter on still pictures: how well it finds objects before any linking."""
+"""Mask AP of a segmenter on still pictures: how well it finds objects before any linking."""
 
 import contextlib
 import io
@@ -18,9 +18,19 @@ from fewmask.minvis.segmenter import QuerySegmenter
 
 
 def coco_figures(
-    segmenter: QuerySegmenter, dataset: CocoDataset, images: Sequence[CocoImage], *, most: int = 100
+    segmenter: QuerySegmenter,
+    dataset: CocoDataset,
+    images: Sequence[CocoImage],
+    *,
+    most: int = 100,
+    categories: Sequence[int] | None = None,
 ) -> dict[str, float]:
-    """AP, AP50, AP75, APs, APm, APl and AR10 with all categories merged; crowds are ignore regions as in COCO."""
+    """AP, AP50, AP75, APs, APm, APl, AR10 and AR100; crowds are ignore regions as in COCO.
+
+    Args:
+        most: instances per picture.
+        categories: category id of each class of the segmenter; None = all categories merged.
+    """
     predictions: list[dict[str, Any]] = []
     for image in images:
         rgb = cv2.imread(str(dataset.path_of(image)), cv2.IMREAD_COLOR_RGB)
@@ -31,17 +41,22 @@ def coco_figures(
         )
         masks = rle.encode_many(found.masks.cpu().numpy())
         predictions += [
-            {"image_id": image.id, "category_id": 1, "segmentation": mask, "score": float(score)}
-            for mask, score in zip(masks, found.scores, strict=True)
+            {
+                "image_id": image.id,
+                "category_id": categories[label] if categories else 1,
+                "segmentation": mask,
+                "score": float(score),
+            }
+            for mask, label, score in zip(masks, found.labels.tolist(), found.scores, strict=True)
         ]
     truth = COCO()
     ids = {image.id for image in images}
     truth.dataset = {
         "images": [{"id": image.id, "height": image.height, "width": image.width} for image in images],
-        "categories": [{"id": 1, "name": "object"}],
+        "categories": [{"id": category, "name": str(category)} for category in categories or [1]],
         "annotations": [
-            {"id": a.id + 1, "image_id": a.image_id, "category_id": 1, "iscrowd": int(a.iscrowd), "area": a.area,
-             "bbox": list(a.bbox), "segmentation": a.mask}
+            {"id": a.id + 1, "image_id": a.image_id, "category_id": a.category_id if categories else 1,
+             "iscrowd": int(a.iscrowd), "area": a.area, "bbox": list(a.bbox), "segmentation": a.mask}
             for a in dataset.annotations if a.image_id in ids
         ],
     }  # fmt: skip

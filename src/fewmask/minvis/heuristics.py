@@ -8,6 +8,7 @@ matches embeddings downstream, `link_video` and `MinVIS` included, then follows 
 """
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -154,3 +155,7 @@ class InTrackOrder:
         """Forget the video so far, before the first frame of another."""
         self._previous = None
         self.segmenter.reset()
+
+    def save(self, folder: str | Path) -> None:
+        """Write the segmenter; the way of matching is no part of its weights."""
+        self.segmenter.save(folder)

@@ -13,12 +13,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from fewmask.errors import CheckpointError, FewmaskError
+from fewmask.errors import CheckpointError
 from fewmask.media.atomic import whole_file, write_json
 from fewmask.minvis.architecture import Architecture, build
 from fewmask.minvis.segmenter import Mask2FormerSegmenter, QuerySegmenter, load_segmenter
 
 BUNDLED = "small"
+CLASS_HEAD = ("class_predictor.", "criterion.")  # what depends on the number of classes
 
 
 def load(
@@ -31,15 +32,31 @@ def load(
         CheckpointError: nothing there, damaged, or weights of another architecture.
     """
     folder = folder_of(name_or_folder)
-    if (folder / "architecture.json").is_file():
+    if folder.name == "model.safetensors" and folder.is_file():
+        folder = folder.parent
+    if is_small(folder):
         return load_small(folder, device=device, autocast_dtype=autocast_dtype)
     if folder.is_file():
         raise CheckpointError(f"{folder}: is a file; give a folder, or make one with `fewmask convert minvis {folder}`")
-    return load_segmenter(name_or_folder, device=device, autocast_dtype=autocast_dtype)
+    name = folder if folder.is_dir() else name_or_folder
+    return load_segmenter(name, device=device, autocast_dtype=autocast_dtype)
+
+
+class SmallSegmenter(Mask2FormerSegmenter):
+    """A small network: transformers has no name for its backbone, so it is saved in our own format."""
+
+    def __init__(self, model: Any, architecture: Architecture, **settings: Any) -> None:
+        super().__init__(model, **settings)
+        self.architecture = architecture
+
+    def save(self, folder: str | Path) -> None:
+        """Write architecture.json and model.safetensors, as `load_small` reads them."""
+        names = [self.categories[index] for index in range(self.num_classes)]
+        save_small(self.model, self.architecture, Path(folder), categories=names, short_side=self.short_side)
 
 
 def save_small(
-    network: nn.Module, architecture: Architecture, folder: Path, *, categories: list[str], short_side: int
+    network: nn.Module, architecture: Architecture, folder: Path, *, categories: list[str], short_side: int | None
 ) -> None:
     """Write a small network, its floating point weights in half precision but running statistics in float32."""
     state = {
@@ -57,40 +74,72 @@ def save_small(
     )
 
 
+def is_small(folder: Path) -> bool:
+    """Whether `save_small` wrote that folder."""
+    return (folder / "architecture.json").is_file()
+
+
 def load_small(
     folder: Path, *, device: str | torch.device = "cpu", autocast_dtype: torch.dtype | None = None
-) -> Mask2FormerSegmenter:
+) -> SmallSegmenter:
     """Read what `save_small` wrote; computes in float32 unless ``autocast_dtype`` says otherwise.
 
     Raises:
         CheckpointError: missing, damaged, or the weights do not fit the description.
     """
     network, short_side = load_small_network(folder)
-    return Mask2FormerSegmenter(network, short_side=short_side, autocast_dtype=autocast_dtype).to(device)
+    return SmallSegmenter(network, read_architecture(folder), short_side=short_side, autocast_dtype=autocast_dtype).to(
+        device
+    )
 
 
-def load_small_network(folder: Path) -> tuple[Any, int]:
+def load_small_network(folder: Path) -> tuple[Any, int | None]:
     """The bare transformers network that `save_small` wrote, and the short side it was trained for.
 
     Raises:
         CheckpointError: missing, damaged, or the weights do not fit the description.
     """
+    network = build(read_architecture(folder))
+    description = _description(folder)
     try:
-        description: dict[str, Any] = json.loads((folder / "architecture.json").read_text())
-        network = build(Architecture(**description["network"]))
         categories = [str(name) for name in description["categories"]]
-        short_side = int(description["short_side"])
-    except FewmaskError:
-        raise
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        short_side = None if description["short_side"] is None else int(description["short_side"])
+    except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{folder / 'architecture.json'}: not a description of a network ({error})") from error
     load_weights(network, folder / "model.safetensors")
     network.config.id2label = dict(enumerate(categories))
     return network.eval(), short_side
 
 
-def load_weights(network: nn.Module, path: Path) -> None:
+def read_architecture(folder: Path) -> Architecture:
+    """The shape of the network that `save_small` wrote.
+
+    Raises:
+        CheckpointError: missing, or not a description of a network.
+    """
+    try:
+        return Architecture(**_description(folder)["network"])
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"{folder / 'architecture.json'}: not a description of a network ({error})") from error
+
+
+def _description(folder: Path) -> dict[str, Any]:
+    path = folder / "architecture.json"
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: not a description of a network ({error})") from error
+    if not isinstance(description, dict):
+        raise CheckpointError(f"{path}: not a description of a network")
+    return description
+
+
+def load_weights(network: nn.Module, path: Path, *, own_heads: bool = False) -> None:
     """Fill ``network`` from a safetensors file, every tensor and no other.
+
+    Args:
+        own_heads: leave the class head as it is where the file's has another number of classes, as the paper does
+            when it goes on from COCO weights.
 
     Raises:
         CheckpointError: missing, damaged, or of another architecture.
@@ -106,6 +155,9 @@ def load_weights(network: nn.Module, path: Path) -> None:
         if key not in state:
             raise CheckpointError(f"{path}: weights of another architecture, {key} is missing")
         if state[key].shape != own[key].shape:
+            if own_heads and key.startswith(CLASS_HEAD):
+                state[key] = own[key]
+                continue
             raise CheckpointError(
                 f"{path}: weights of another architecture, "
                 f"{key} is {list(state[key].shape)}, not {list(own[key].shape)}"

@@ -88,6 +88,9 @@ class QuerySegmenter(Protocol):
     def reset(self) -> None:
         """Forget the video so far, before the first frame of another; image segmenters have nothing to forget."""
 
+    def save(self, folder: str | Path) -> None:
+        """Write the weights and what describes them, as `fewmask.minvis.pretrained.load` reads them."""
+
 
 @dataclass(frozen=True, slots=True)
 class PixelNormalisation:

@@ -28,12 +28,23 @@ Validation = Callable[[QuerySegmenter], dict[str, float]]
 
 @dataclass(frozen=True)
 class FrameLabels:
-    """One picture on disk and its instances; ``size`` is (height, width), ``labels`` count from 0."""
+    """One picture on disk and its instances.
+
+    Attributes:
+        path: of the picture.
+        size: (height, width).
+        masks: of the instances it shows.
+        labels: their classes, from 0.
+        identities: one number per object, the same in all frames of a video.
+        time: frame of its video.
+    """
 
     path: Path
     size: tuple[int, int]
     masks: tuple[Rle, ...]
     labels: tuple[int, ...]
+    identities: tuple[int, ...] = ()
+    time: int = 0
 
     def load(self) -> LabelledFrame:
         """Decode picture and masks.
@@ -90,7 +101,13 @@ def coco_data(
             tuple(label_of[a.category_id] for a in annotations),
         )
         videos.append((labels,))
-    validate = (lambda segmenter: coco_figures(segmenter, dataset, held_out)) if held_out else None
+    categories = None if class_agnostic else sorted(dataset.categories)
+    validate = None
+    if held_out:
+
+        def validate(segmenter: QuerySegmenter) -> dict[str, float]:
+            return coco_figures(segmenter, dataset, held_out, categories=categories)
+
     return _checked(videos, _names(dataset.categories, class_agnostic), dataset.images_root, validate)
 
 
@@ -129,7 +146,14 @@ def ytvis_data(
             path = path_inside(images_root, video.file_names[t], f"video {video.id}, frame {t}")
             labels = tuple(label_of[a.category_id] for a in visible)
             frames.append(
-                FrameLabels(path, (video.height, video.width), tuple(a.segmentations[t] for a in visible), labels)
+                FrameLabels(
+                    path,
+                    (video.height, video.width),
+                    tuple(a.segmentations[t] for a in visible),
+                    labels,
+                    tuple(a.id for a in visible),
+                    t,
+                )
             )
         if frames:
             videos.append(tuple(frames))

@@ -5,8 +5,6 @@ A room gives a `TrainTask`; the loop owns everything else. Sample ``i`` of step 
 that is spread over processes, sees exactly the samples of an uninterrupted single-process run.
 """
 
-import csv
-import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 from fewmask.errors import ConfigError
 from fewmask.media.atomic import write_json
 from fewmask.training.checkpoint import load_checkpoint, save_checkpoint
+from fewmask.training.log import TrainingLog
 from fewmask.training.settings import TrainSettings, rate_factor
 
 
@@ -82,11 +81,12 @@ def train(
 ) -> dict[str, float]:
     """Run the training into the folder ``out`` and return the last validation's figures.
 
-    Files: ``checkpoint.pt`` (latest state), ``log.csv``, ``weights/`` (for users, from the averaged weights where
-    there are any), ``figures.json``.
+    Files: ``checkpoint.pt`` (latest state), ``log.csv``, ``tensorboard/`` if the settings ask for it, ``weights/``
+    (for users, from the averaged weights where there are any), ``figures.json``.
 
     Raises:
-        ConfigError: the loss is no longer finite, or the batch cannot be split over the processes.
+        ConfigError: the loss is no longer finite, the batch cannot be split over the processes, fp16 on a CPU, or
+            TensorBoard is wanted and not installed.
         CheckpointError: ``resume`` and the checkpoint is missing or of another network.
     """
     run = _Run(task, settings, out, device, report)
@@ -114,8 +114,11 @@ class _Run:
                 f"batch_size {settings.batch_size} cannot be split over {self.world} processes "
                 f"x {settings.accumulate} accumulation steps; make it a multiple"
             )
+        if settings.precision == "fp16" and device.type == "cpu":
+            raise ConfigError("precision fp16 is for GPUs; use bf16 or fp32 on a CPU")
         self.task, self.settings, self.out, self.device, self.report = task, settings, out, device, report
         self.step = 0
+        self.log = TrainingLog(out, tensorboard=settings.tensorboard) if self.rank == 0 else None
         task.network.to(device).train()
         self.optimizer = torch.optim.AdamW(task.parameter_groups(settings.learning_rate, settings.weight_decay))
         self.base_rates = [group["lr"] for group in self.optimizer.param_groups]
@@ -126,6 +129,8 @@ class _Run:
 
     def go(self) -> dict[str, float]:
         s = self.settings
+        if self.log is not None:
+            self.log.start(self.step)
         sums: dict[str, float] = {}
         lines, started, since = 0, time.monotonic(), self.step
         first = self.step
@@ -158,6 +163,8 @@ class _Run:
             with self._averaged():
                 self.task.save(self.out / "weights")
             write_json(self.out / "figures.json", figures, indent=2)
+        if self.log is not None:
+            self.log.close(self.step, figures)
         return figures
 
     def restore(self) -> None:
@@ -177,6 +184,8 @@ class _Run:
     def _advance(self, batches: Iterator[Any]) -> dict[str, float]:
         """One optimiser step; mean losses of its forward passes."""
         s = self.settings
+        # Dropout and stochastic depth draw from torch's own generator: seeded here, they survive a restart.
+        torch.manual_seed((s.seed * s.steps + self.step) * self.world + self.rank)
         factor = rate_factor(s, self.step)
         for group, rate in zip(self.optimizer.param_groups, self.base_rates, strict=True):
             group["lr"] = rate * factor
@@ -186,6 +195,7 @@ class _Run:
             self.scaler.scale(losses["total"] / s.accumulate).backward()
             for name, value in losses.items():
                 sums[name] = sums.get(name, 0.0) + float(value.detach()) / s.accumulate
+        sums = self._mean_over_processes(sums)
         if not all(map(math.isfinite, sums.values())):
             raise ConfigError(
                 f"the loss is not finite at step {self.step}; lower learning_rate or use precision fp32 and resume"
@@ -199,6 +209,14 @@ class _Run:
         self.step += 1
         self._update_average()
         return sums
+
+    def _mean_over_processes(self, losses: dict[str, float]) -> dict[str, float]:
+        """Losses of the whole batch: every process has seen its share only."""
+        if self.world == 1:
+            return losses
+        values = torch.tensor(list(losses.values()), dtype=torch.float64, device=self.device)
+        dist.all_reduce(values)
+        return dict(zip(losses, (values / self.world).tolist(), strict=True))
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -251,20 +269,11 @@ class _Run:
         save_checkpoint(self.out / "checkpoint.pt", state)
 
     def _log(self, line: StepReport) -> None:
-        if self.rank:
-            return
-        self.report(line)
-        path = self.out / "log.csv"
-        new = not path.exists()
-        with path.open("a", newline="") as handle:
-            writer = csv.writer(handle)
-            if new:
-                writer.writerow(["step", "learning_rate", "seconds_per_step", "losses", "figures"])
-            losses = {name: round(value, 5) for name, value in line.losses.items()}
-            writer.writerow(
-                [line.step, f"{line.learning_rate:.3g}", f"{line.seconds_per_step:.3f}", json.dumps(losses),
-                 json.dumps(line.figures)]
-            )  # fmt: skip
+        if self.log is not None:
+            self.report(line)
+            self.log.add(
+                line.step, line.losses, line.figures, rate=line.learning_rate, seconds_per_step=line.seconds_per_step
+            )
 
 
 class _Objective(nn.Module):

@@ -32,6 +32,7 @@ class TrainSettings(BaseModel):
     log_every: PositiveInt = 20
     checkpoint_every: PositiveInt = 500
     validate_every: int = Field(0, ge=0, description="0 = only at the end")
+    tensorboard: bool = Field(False, description="write TensorBoard events beside log.csv; needs fewmask[tensorboard]")
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -39,6 +40,8 @@ class TrainSettings(BaseModel):
             raise ValueError(f"batch_size {self.batch_size} is not divisible by accumulate {self.accumulate}")
         if any(step >= self.steps for step in self.milestones):
             raise ValueError(f"milestones {list(self.milestones)} must lie before the last of {self.steps} steps")
+        if self.schedule == "cosine" and self.milestones:
+            raise ValueError("milestones belong to schedule step; a cosine schedule has none")
         return self
 
 
