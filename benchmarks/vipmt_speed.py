@@ -5,12 +5,15 @@ values token by token, and compares whole masked maps. Here supports and reliabl
 the same frames, weights, threshold and memory draws; the script stops if a mask or a score differs.
 
     python benchmarks/vipmt_speed.py --config paper --frames 25
+    python benchmarks/vipmt_speed.py --config small --memory-frames 2000    memory of the process over a long video
 """
 
 import argparse
+import resource
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -26,7 +29,7 @@ from fewmask.vipmt.memory import ReliableMemory
 from fewmask.vipmt.model import VIPMT
 from fewmask.vipmt.network import VIPMTNetwork
 from fewmask.vipmt.stream import ClipStream, fit_support
-from fewmask.vipmt.support import DEFAULT_NAME, read_support
+from fewmask.vipmt.support import DEFAULT_NAME, SupportSet, read_support
 
 
 class LiteralAttention(torch.nn.Module):
@@ -102,12 +105,34 @@ def transcribed(network: VIPMTNetwork) -> None:
             setattr(iteration, name, LiteralAttention(getattr(iteration, name)))
 
 
+def resident_mib() -> float:
+    """Memory of this process now."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * resource.getpagesize() / 2**20
+
+
+def long_video(network: VIPMTNetwork, support: SupportSet, length: int) -> None:
+    """Stream noise that never repeats; every frame is reliable, so the memory is as full as it can be."""
+    generator = np.random.default_rng(1)
+    stream = ClipStream(network, fit_support(network, support))
+    clip = network.config.clip_length
+    first = 0.0
+    for start in range(0, length, clip):
+        pictures = generator.integers(0, 256, (clip, *network.config.input_size, 3), dtype=np.uint8)
+        stream.step([Frame(start + t, float(start + t), rgb) for t, rgb in enumerate(pictures)])
+        done = start + clip
+        if done % (length // 10) < clip:
+            first = first or resident_mib()
+            print(f"frame {done}: {resident_mib():.0f} MiB ({resident_mib() - first:+.0f})", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", choices=sorted(NAMED), default="paper")
     parser.add_argument("--weights", help="saved weights; random ones otherwise (every frame then counts as reliable)")
     parser.add_argument("--frames", type=int, default=20)
     parser.add_argument("--shots", type=int, default=5)
+    parser.add_argument("--memory-frames", type=int, default=0, help="instead, stream so many frames and print memory")
     arguments = parser.parse_args()
     torch.manual_seed(0)
     if arguments.weights:
@@ -122,6 +147,9 @@ def main() -> None:
     support = read_support(list(zip(pictures[: arguments.shots], inside, strict=True)))
     frames = [Frame(i, float(i), rgb) for i, rgb in enumerate(pictures[arguments.shots :])]
 
+    if arguments.memory_frames:
+        long_video(network, support, arguments.memory_frames)
+        return
     started = time.perf_counter()
     stream = ClipStream(network, fit_support(network, support))
     ours = []

@@ -158,6 +158,16 @@ def test_weights_survive_saving_and_compat_changes_only_the_prior(tiny_network, 
     assert official.network.config == replace(tiny_network.config, prior="running")
 
 
+def test_weights_saved_in_half_precision_are_half_the_size_and_rounded_only(tiny_network, tmp_path):
+    whole = VIPMT(tiny_network).save_pretrained(tmp_path / "whole") / "model.safetensors"
+    half = VIPMT(tiny_network).save_pretrained(tmp_path / "half", half=True) / "model.safetensors"
+    assert half.stat().st_size < 0.6 * whole.stat().st_size
+    loaded = VIPMT.from_pretrained(half.parent, device="cpu").network.state_dict()
+    for key, value in tiny_network.state_dict().items():
+        assert loaded[key].dtype == value.dtype
+        torch.testing.assert_close(loaded[key], value, rtol=1e-3, atol=1e-6)
+
+
 def test_missing_weights_are_told_in_one_line(tmp_path):
     with pytest.raises(CheckpointError, match="convert vipmt"):
         VIPMT.from_pretrained(tmp_path / "none")

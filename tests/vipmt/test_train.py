@@ -184,7 +184,23 @@ def test_training_learns_the_two_classes(small, stills, tmp_path, awaken):
     VIPMT.from_pretrained(tmp_path / "weights")
 
 
-@pytest.mark.parametrize("name", ["paper", "small_coco_mini"])
+def test_before_memory_is_used_an_episode_may_be_cut_to_its_first_clips(small, stills):
+    def losses(**changes):
+        torch.manual_seed(0)
+        task = VIPMTTask(
+            recipe(small, **changes),
+            VIPMTNetwork(replace(small, feature_dropout=0.0, attention_dropout=0.0, head_dropout=0.0)),
+            EpisodeSampler(stills, [1, 2], shots=2, clip_length=2, clips=2),
+        )
+        return task.loss([task.sample(4), task.sample(5)], torch.device("cpu"))  # step 2
+
+    one, both = losses(clips=1), losses(clips=2)
+    assert losses(memory_after=3, clips_before_memory=1) == one
+    assert losses(memory_after=2, clips_before_memory=1) == both
+    assert one["main"] < losses(memory_after=3)["main"] != both["main"]
+
+
+@pytest.mark.parametrize("name", ["paper", "small_coco_mini", "small_baseline"])
 def test_recipes_are_valid(name):
     path = Path(__file__).parents[2] / "recipes" / "vipmt" / f"{name}.toml"
     VIPMTRecipe.model_validate(tomllib.loads(path.read_text()))

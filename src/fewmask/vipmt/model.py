@@ -69,10 +69,20 @@ class VIPMT:
         network = load_network(folder, prior="running" if compat == "official" else "per_frame")
         return cls(network.to(resolve_device(device)))
 
-    def save_pretrained(self, folder: str | Path) -> Path:
-        """Write weights and configuration to ``folder``, for ``from_pretrained``; returns it."""
+    def save_pretrained(self, folder: str | Path, *, half: bool = False) -> Path:
+        """Write weights and configuration to ``folder``, for ``from_pretrained``; returns it.
+
+        Args:
+            half: round to half precision, all but the batch norms' statistics: half the size.
+        """
         folder = Path(folder)
-        save_weights(self.network.state_dict(), self.network.config, folder)
+        weights = self.network.state_dict()
+        if half:
+            weights = {
+                key: value if "running_" in key or not value.is_floating_point() else value.half()
+                for key, value in weights.items()
+            }
+        save_weights(weights, self.network.config, folder)
         return folder
 
     def fit(self, support: Support) -> "FittedVIPMT":
