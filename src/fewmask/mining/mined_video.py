@@ -29,7 +29,8 @@ class MinedMask:
         foreground: mean probability of foreground inside the mask, in [0, 1].
         stability: mean IoU with the same track in the neighbouring frames, in [0, 1].
         rank: place of the frame's chosen combination among its K, from 0.
-        margin: at least how much dearer the video gets when the frame takes another combination; None = no other.
+        margin: how much dearer the video gets when the frame takes another combination, see `Selection`; None = no
+            other.
     """
 
     track: int

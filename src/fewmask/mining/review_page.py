@@ -22,6 +22,7 @@ _TEMPLATE = Path(__file__).parent / "review_page.html"
 _SLOT = "__TRACKS__"
 _HEIGHT, _WIDTH, _PICTURES = 120, 160, 3  # pixels of one picture, pictures in a strip
 _OUTLINE_BGR = (60, 220, 255)
+_TINT = 0.3  # share of the outline's colour inside a mask, so that scattered ones are seen
 
 ByteImage = npt.NDArray[np.uint8]
 
@@ -94,24 +95,26 @@ def _track_entries(folder: Path, video: MinedVideo, keep_every: int) -> Iterable
 
 
 def _strip(folder: Path, video: MinedVideo, seen: list[tuple[int, MinedMask]]) -> bytes:
-    """Up to three crops of a track, early, middle and late, side by side as JPEG."""
-    places = sorted({0, len(seen) // 2, len(seen) - 1})
+    """A track early, in the middle and late, side by side as JPEG; where it is too short for three, the whole frame."""
+    places = [(place, False) for place in sorted({0, len(seen) // 2, len(seen) - 1})]
+    if len(places) < _PICTURES:
+        places.append((0, True))
     canvas = np.full((_HEIGHT, _WIDTH * _PICTURES, 3), 24, dtype=np.uint8)
-    for column, place in enumerate(places):
+    for column, (place, whole) in enumerate(places):
         index, mask = seen[place]
         picture = cv2.imread(str(folder / "images" / file_name(video.name, index)), cv2.IMREAD_COLOR)
         if picture is None:
             continue  # a picture that was moved away costs its thumbnail, not the page
-        crop = _crop(picture.astype(np.uint8, copy=False), mask)
+        crop = _crop(picture.astype(np.uint8, copy=False), mask, whole=whole)
         top = (_HEIGHT - crop.shape[0]) // 2
         left = column * _WIDTH + (_WIDTH - crop.shape[1]) // 2
         canvas[top : top + crop.shape[0], left : left + crop.shape[1]] = crop
     return cv2.imencode(".jpg", canvas, [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()
 
 
-def _crop(picture: ByteImage, mask: MinedMask) -> ByteImage:
-    """The mask with its surroundings and outline, fitted into one picture of the strip."""
-    x, y, width, height = rle.bbox(mask.mask)
+def _crop(picture: ByteImage, mask: MinedMask, *, whole: bool) -> ByteImage:
+    """The mask tinted and outlined, with its surroundings or in the whole frame, fitted into one picture of a strip."""
+    x, y, width, height = (0, 0, *picture.shape[1::-1]) if whole else rle.bbox(mask.mask)
     margin = 0.3 * max(width, height) + 8
     left, top = max(0, int(x - margin)), max(0, int(y - margin))
     right, bottom = int(x + width + margin) + 1, int(y + height + margin) + 1
@@ -121,6 +124,7 @@ def _crop(picture: ByteImage, mask: MinedMask) -> ByteImage:
     size = (max(1, int(crop.shape[1] * scale)), max(1, int(crop.shape[0] * scale)))
     fitted: ByteImage = cv2.resize(crop, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
     inside = cv2.resize(inside, size, interpolation=cv2.INTER_NEAREST)
+    fitted[inside > 0] = (1 - _TINT) * fitted[inside > 0] + _TINT * np.array(_OUTLINE_BGR)
     contours, _ = cv2.findContours(inside, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(fitted, contours, -1, _OUTLINE_BGR, 1, cv2.LINE_AA)
     return fitted
