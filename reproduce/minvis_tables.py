@@ -32,12 +32,12 @@ from fewmask.datasets.ytvis_types import YtvisDataset, YtvisResult, result_from_
 from fewmask.metrics.identities import evaluate_identities
 from fewmask.metrics.ytvis import evaluate_ytvis
 from fewmask.minvis.heuristics import InTrackOrder, Matching
-from fewmask.minvis.pretrained import folder_of, load, load_weights
+from fewmask.minvis.pretrained import load
 from fewmask.minvis.segmenter import QuerySegmenter
 from fewmask.minvis.stream import MinVIS
 from fewmask.minvis.train import MinvisRecipe, MinvisTask
 from fewmask.minvis.training_data import ytvis_data
-from fewmask.training.loop import train
+from fewmask.training.loop import StepReport, train
 
 RECIPES = Path(__file__).parents[1] / "recipes" / "minvis"
 RATIOS = (0.01, 0.05, 0.10, 1.0)
@@ -90,16 +90,15 @@ def trained_weights(
     if not (out / "figures.json").exists():
         recipe = recipe.model_copy(update={"frames": ratio, "train": recipe.train.model_copy(update={"seed": seed})})
         data = ytvis_data(read_ytvis(source.data), source.images, class_agnostic=recipe.class_agnostic, ratio=ratio)
-        task = MinvisTask(recipe, data)
-        load_weights(task.network, folder_of(arguments.start_from) / "model.safetensors")
+        task = MinvisTask(recipe, data, start_from=arguments.start_from)
         out.mkdir(parents=True, exist_ok=True)
         resume = (out / "checkpoint.pt").exists()
         train(task, recipe.train, out, device=torch.device(arguments.device), resume=resume, report=say)
     return out / "weights"
 
 
-def say(line: object) -> None:
-    print(f"    step {line.step}/{line.steps} {line.losses}", flush=True)  # type: ignore[attr-defined]
+def say(line: StepReport) -> None:
+    print(f"    step {line.step}/{line.steps}, loss {line.losses['total']:.2f}", flush=True)
 
 
 def figures_of(

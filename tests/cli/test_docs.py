@@ -3,6 +3,7 @@
 import re
 import shlex
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from PIL import Image
 from fewmask.cli import main as command
 from fewmask.datasets.coco import CocoDataset, CocoImage, annotation_of, write_coco
 from fewmask.media import rle
+from fewmask.minvis.train import MinvisRecipe
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -46,7 +48,12 @@ def run(line, monkeypatch):
 
 
 def test_the_guide_to_training(place, monkeypatch):
-    (place / "recipe.toml").write_text(blocks("train.md", "toml")[0])
+    own, from_nothing = blocks("train.md", "toml")
+    assert tomllib.loads(own) == tomllib.loads((DOCS.parent / "recipes" / "minvis" / "own_pictures.toml").read_text())
+    MinvisRecipe.model_validate(tomllib.loads(from_nothing))
+    (place / "recipe.toml").write_text(
+        own.replace("steps = 250", "steps = 1").replace("[[224, 320], [288, 256]]", "[[64, 96]]")
+    )
     for block in blocks("train.md", "bash"):
         run(block, monkeypatch)
     assert (place / "runs" / "mine" / "figures.json").is_file()
