@@ -50,6 +50,10 @@ def mine(
         Path | None, typer.Option(help="A TOML file with any of the mining settings.", metavar="FILE")
     ] = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0 = one per core, 8 at most.")] = 0,
+    ray: Annotated[
+        str | None,
+        typer.Option(help="Run the processes on a Ray cluster: its address, auto, or local. Needs the extra scale."),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     review: Annotated[
@@ -90,7 +94,7 @@ def mine(
         videos=videos or [], out=out, proposals=proposals, weights=weights, background=background, flow=flow,
         flow_weights=flow_weights, settings_file=settings,
         settings={name: value for name, value in given.items() if value is not None},
-        workers=workers, device=device, resume=resume, command=sys.argv,
+        workers=workers, ray=ray, device=device, resume=resume, command=sys.argv,
     )  # fmt: skip
     refinement = None
     if refine is not None:

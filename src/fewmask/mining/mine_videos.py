@@ -38,6 +38,7 @@ def mine(
     flow: Callable[[], FlowEstimator] = DisFlow,
     settings: MiningSettings | None = None,
     workers: int = 1,
+    ray: str | None = None,
     resume: bool = False,
     command: Sequence[str] = ("mine",),
     identity: dict[str, Any] | None = None,
@@ -61,6 +62,7 @@ def mine(
         flow: makes the flow estimator; default: DIS.
         settings: selection and output; default: the paper's.
         workers: processes, each on one thread, so that their number changes no bit of the result.
+        ray: spread the processes over a Ray cluster at this address instead ("local" = one for this run alone).
         resume: go on with the run in ``out``; at most the frame in work is done again.
         command: as typed, for the manifest.
         identity: names of the estimators' weights, for the manifest; a run resumes only with equal ones.
@@ -88,7 +90,13 @@ def mine(
     run.update({"names": [job.name for job in jobs]})
     outcomes: dict[str, VideoOutcome] = {}
     try:
-        for outcome in outcomes_of(jobs, tools, settings, workers, progress):
+        if ray is None:
+            found = outcomes_of(jobs, tools, settings, workers, progress)
+        else:
+            from fewmask.mining.ray_jobs import outcomes_over_ray
+
+            found = outcomes_over_ray(jobs, tools, settings, workers, ray)
+        for outcome in found:
             outcomes[outcome.name] = outcome
             run.update({"videos": {name: asdict(done) for name, done in sorted(outcomes.items())}})
             report(outcome, len(outcomes), len(jobs))

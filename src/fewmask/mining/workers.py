@@ -59,7 +59,7 @@ def outcomes_of(
         try:
             tools = tools_factory()
             for job in jobs:
-                yield _mine_one(job, tools, settings, partial(progress, job.name))
+                yield mine_one(job, tools, settings, partial(progress, job.name))
         finally:
             torch.set_num_threads(threads)
         return
@@ -98,12 +98,13 @@ def _end_with_parent() -> None:
 def _mine_in_worker(job: Job) -> VideoOutcome:
     if _worker is None:
         raise RuntimeError("the worker was not started")
-    return _mine_one(job, *_worker)
+    return mine_one(job, *_worker)
 
 
-def _mine_one(
+def mine_one(
     job: Job, tools: Tools, settings: MiningSettings, progress: Callable[[str, int], None] = lambda *_: None
 ) -> VideoOutcome:
+    """Mine one video with the estimators at hand, or go on with it; one that cannot be read is skipped."""
     try:
         video = run_job(job, tools, settings, progress)
     except VideoError as error:

@@ -79,6 +79,7 @@ class MineRequest:
         settings_file: a TOML file of `MiningSettings`.
         settings: single settings, over those of the file.
         workers: processes; 0 = one per core, at most eight and one per video, and one on a GPU.
+        ray: address of a Ray cluster that the processes run on, "local" for one of their own; None = this machine.
         device: auto, cpu, cuda, cuda:N or mps.
         resume: go on with the run in ``out``.
         command: as typed.
@@ -94,6 +95,7 @@ class MineRequest:
     settings_file: Path | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     workers: int = 0
+    ray: str | None = None
     device: str = "auto"
     resume: bool = False
     command: Sequence[str] = ("mine",)
@@ -120,6 +122,7 @@ def run_mine(
         flow=_flow(request, device),
         settings=settings,
         workers=workers,
+        ray=request.ray,
         resume=request.resume,
         command=request.command,
         identity={
