@@ -197,7 +197,8 @@ def test_retrieval_leaves_the_query_and_its_copies_out(videos, tmp_path):
     assert [name.rsplit("/", 1)[1] for name in found.copies] == ["red.mp4"]
     assert len(found.neighbours) == 4
     sheet = tmp_path / "sheet.png"
-    draw_contact_sheet(copy, found, sheet)
+    query, rows = ClipPlace(str(copy), 0, 23), [(near.place.title, near.place) for near in found.neighbours]
+    draw_contact_sheet(query, rows, sheet)
     with Image.open(sheet) as picture:
         array = np.asarray(picture.convert("RGB")).astype(int)
     row = array.shape[0] // 5
@@ -206,7 +207,7 @@ def test_retrieval_leaves_the_query_and_its_copies_out(videos, tmp_path):
     assert np.abs(array[row + 60, 150] - (190, 60, 50)).max() < 70
     assert (array[: 5 * row].reshape(5, row, *array.shape[1:])[:, 80].std((1, 2)) > 10).all()
     with pytest.raises(FewmaskError, match="png"):
-        draw_contact_sheet(copy, found, tmp_path / "sheet.strange")
+        draw_contact_sheet(query, rows, tmp_path / "sheet.strange")
 
 
 def test_no_more_clips_than_asked_from_one_video(videos, tmp_path):

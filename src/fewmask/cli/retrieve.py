@@ -16,7 +16,9 @@ def retrieve(
     sheet: Annotated[
         Path | None, typer.Option(help="The contact sheet; by default SOURCE-supports.png here.", metavar="PICTURE")
     ] = None,
-    encoder: Annotated[str, typer.Option(help="The one that made the index: 'fixed', or a folder.")] = "fixed",
+    encoder: Annotated[
+        str, typer.Option(help="The one that made the index: 'small', 'fixed', or a folder; 'auto' asks the index.")
+    ] = "auto",
     weights: Annotated[
         Path | None, typer.Option(help="Other weights for the fixed features (safetensors).", metavar="FILE")
     ] = None,
@@ -30,16 +32,19 @@ def retrieve(
     """
     from fewmask.errors import ConfigError
     from fewmask.selfshot.contact_sheet import draw_contact_sheet
-    from fewmask.selfshot.embedders import load_embedder
-    from fewmask.selfshot.pool import Pool
+    from fewmask.selfshot.embedders import embedder_of
+    from fewmask.selfshot.pool import ClipPlace, Pool
     from fewmask.selfshot.retrieve import retrieve as find
 
     picture = sheet or Path(f"{Path(source).stem}-supports.png")
     if picture.exists() and not overwrite:
         raise ConfigError(f"{picture}: exists; name another with --sheet, or use --overwrite")
     pool = Pool.open(index)
-    found = find(source, pool, load_embedder(encoder, weights=weights, device=device), k, per_video=per_video)
-    draw_contact_sheet(source, found, picture)
+    found = find(source, pool, embedder_of(pool, encoder, weights=weights, device=device), k, per_video=per_video)
+    query = ClipPlace(source, found.query[0].first, found.query[-1].last)
+    draw_contact_sheet(
+        query, [(f"{near.score:.3f}  {near.place.title}", near.place) for near in found.neighbours], picture
+    )
     clips = [
         {"video": place.video, "first": place.first, "last": place.last, "score": round(neighbour.score, 4)}
         for neighbour in found.neighbours

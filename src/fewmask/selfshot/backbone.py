@@ -2,7 +2,7 @@
 
 The paper's ResNet-50 ends after its fourth stage (``layer3``), whose 3x3 convolutions are dilated ("a stride of 2
 instead of 1" can only mean a dilation of 2: a stride would shrink the map and the receptive field it wants to grow).
-MobileNetV2 stands in for it where there is no GPU: up to its last stage, whose stride becomes a dilation likewise.
+MobileNetV2 stands in for it where there is no GPU.
 """
 
 from typing import Any, Literal, NamedTuple
@@ -26,7 +26,7 @@ class Maps(NamedTuple):
 
 
 class Backbone(nn.Module):
-    """One of the named networks, without its classifier, and ResNets without their last stage.
+    """One of the named networks, without its last stage and classifier.
 
     Attributes:
         channels: of the three maps.
@@ -39,13 +39,8 @@ class Backbone(nn.Module):
         if name == "mobilenet_v2":
             from torchvision.models import mobilenet_v2
 
-            self.body: nn.Module = mobilenet_v2().features[:18]
-            self.channels = (24, 32, 320)
-            for block in range(14, 18):
-                depthwise: Any = self.body[block].conv[1][0]
-                depthwise.stride = (1, 1)
-                if block > 14:
-                    depthwise.dilation = depthwise.padding = (2, 2)
+            self.body: nn.Module = mobilenet_v2().features[:14]
+            self.channels = (24, 32, 96)
         else:
             caffe = name == "resnet50_caffe"
             self.body = ResNet(dilations=(1, 1, 2, 1), stride_in_first_conv=caffe, norm_eps=1e-3 if caffe else 1e-5)
@@ -67,7 +62,7 @@ class Backbone(nn.Module):
             x, maps = normalised(pictures), []
             for place, block in enumerate(body):
                 x = block(x)
-                if place in {3, 6, 17}:
+                if place in {3, 6, 13}:
                     maps.append(x)
             return Maps(*maps)
         if self.name == "resnet50_caffe":

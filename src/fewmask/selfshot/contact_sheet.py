@@ -11,7 +11,6 @@ from fewmask.media.atomic import whole_file
 from fewmask.media.frame_source import RgbImage
 from fewmask.media.frames import open_frames
 from fewmask.selfshot.pool import ClipPlace
-from fewmask.selfshot.retrieve import Retrieval
 
 _TILE = (192, 108)
 _FRAMES = 5
@@ -20,23 +19,25 @@ _GAP = 4
 _BACKGROUND, _INK, _QUERY_INK = "#101014", "#e8e8ea", "#ffd166"
 
 
-def draw_contact_sheet(source: str | Path, found: Retrieval, path: Path) -> None:
-    """Write the query and its neighbours as rows of frames to ``path`` (PNG or JPEG by suffix).
+def draw_contact_sheet(query: ClipPlace, clips: Sequence[tuple[str, ClipPlace]], path: Path) -> None:
+    """Write the query and the clips found for it as rows of frames to ``path`` (PNG or JPEG by suffix).
 
-    A neighbour whose video is gone keeps its row, empty, with a remark.
+    A clip whose video is gone keeps its row, empty, with a remark.
+
+    Args:
+        query: the part of the query video to show.
+        clips: a label and the place of each.
+        path: of the picture.
 
     Raises:
         FewmaskError: ``path`` cannot be written, or its suffix is no picture format.
     """
-    whole = ClipPlace(str(source), found.query[0].first, found.query[-1].last)
-    rows = [(f"query  {Path(source).name}", _QUERY_INK, clip_pictures(whole, _FRAMES))]
-    for rank, neighbour in enumerate(found.neighbours, 1):
-        place = neighbour.place
-        label = f"{rank}  {neighbour.score:.3f}  {Path(place.video).name}  frames {place.first}-{place.last}"
+    rows = [(f"query  {Path(query.video).name}", _QUERY_INK, clip_pictures(query, _FRAMES))]
+    for rank, (label, place) in enumerate(clips, 1):
         try:
-            rows.append((label, _INK, clip_pictures(place, _FRAMES)))
+            rows.append((f"{rank}  {label}", _INK, clip_pictures(place, _FRAMES)))
         except VideoError as error:
-            rows.append((f"{label}  ({error})", _INK, []))
+            rows.append((f"{rank}  {label}  ({error})", _INK, []))
     sheet = _paint(rows)
     try:
         with whole_file(path) as temporary:

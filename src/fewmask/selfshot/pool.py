@@ -60,6 +60,11 @@ class ClipPlace:
         """The frames as "first-last"."""
         return f"{self.first}-{self.last}"
 
+    @property
+    def title(self) -> str:
+        """For people: "dog.mp4  frames 0-149"."""
+        return f"{Path(self.video).name}  frames {self.frames}"
+
     @classmethod
     def of(cls, clip_id: object) -> "ClipPlace":
         """The place that ``id`` names.

@@ -64,9 +64,8 @@ def retrieve(source: str | Path, pool: Pool, embedder: ClipEmbedder, k: int, *, 
         raise ConfigError(f"{pool.index.folder}: made with the embedder {made_with}, not {embedder.name}; use that one")
     clips = query_clips(source)
     vectors = embedder.embed(np.stack([clip.pictures for clip in clips]))
-    own = str(Path(source).expanduser().resolve()) if Path(source).exists() else None
     neighbours, copies = nearest_clips(
-        pool, vectors, [look_of(clip.pictures) for clip in clips], k, own_video=own, per_video=per_video
+        pool, vectors, [look_of(clip.pictures) for clip in clips], k, own_video=own_name(source), per_video=per_video
     )
     return Retrieval(tuple(clips), tuple(neighbours), tuple(copies))
 
@@ -85,6 +84,23 @@ def query_clips(source: str | Path) -> list[Clip]:
         raise VideoError(f"{source}: holds no frames; give a video")
     chosen = np.linspace(0, len(clips) - 1, min(len(clips), _MOST_QUERY_CLIPS)).round().astype(int)
     return [clips[place] for place in chosen]
+
+
+def random_clips(pool: Pool, k: int, *, own_video: str | None, seed: int = 0) -> list[ClipPlace]:
+    """k clips of the pool drawn at random, each of another video and none of the query's: what Table 1 begins with."""
+    by_video: dict[str, list[ClipPlace]] = {}
+    for clip_id in pool.index.ids:
+        place = ClipPlace.of(clip_id)
+        if place.video != own_video:
+            by_video.setdefault(place.video, []).append(place)
+    chance = np.random.default_rng(seed)
+    videos = chance.permutation(sorted(by_video))[:k]
+    return [by_video[video][int(chance.integers(len(by_video[video])))] for video in videos.tolist()]
+
+
+def own_name(source: str | Path) -> str | None:
+    """The name under which a pool would hold a query; None for what is no file or folder."""
+    return str(Path(source).expanduser().resolve()) if Path(source).exists() else None
 
 
 def nearest_clips(

@@ -1,25 +1,33 @@
 """From a query and its supports to frame results: encode the supports once, stream the query."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
 
-from fewmask.media.frame_source import FrameSource
-from fewmask.media.results import FrameResult
+from fewmask.errors import VideoError
+from fewmask.media.frame_source import Frame
+from fewmask.media.frames import open_frames
+from fewmask.media.results import FrameResult, VideoResult
+from fewmask.models.device import resolve_device
 from fewmask.selfshot.pretrained import load_transformer
-from fewmask.selfshot.stream import SelfShotStream, StreamSettings
+from fewmask.selfshot.stream import CATEGORY, SelfShotStream, StreamSettings
 from fewmask.selfshot.supports import SupportClip, read_support
 from fewmask.selfshot.transformer import CommonInstanceTransformer
+
+BUNDLED = Path(__file__).parent / "weights"
+CATEGORIES: Mapping[int, str] = {CATEGORY: "common"}
 
 
 class SelfShot:
     """The transformer with the supports of one query.
 
     Example:
-        >>> model = SelfShot.from_pretrained("weights")
-        >>> model.fit(choose_supports(retrieve("dog.mp4", pool, embedder, 5), [], 5))
-        >>> for result in model.stream(open_frames("dog.mp4")): ...
+        >>> pool = Pool.open("pool")
+        >>> found = retrieve("dog.mp4", pool, embedder_of(pool), 5)
+        >>> model = SelfShot.from_pretrained("small")
+        >>> model.fit(choose_supports(found, [], 5))
+        >>> video = model.segment("dog.mp4")
     """
 
     def __init__(self, network: CommonInstanceTransformer) -> None:
@@ -27,15 +35,32 @@ class SelfShot:
         self._supports: torch.Tensor | None = None
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, *, device: str | torch.device = "cpu") -> "SelfShot":
-        """The network that training wrote to ``folder``.
+    def from_pretrained(cls, weights: str | Path = "small", *, device: str = "auto") -> "SelfShot":
+        """A trained network.
+
+        Args:
+            weights: a folder that `fewmask train selfshot` wrote, or "small", which comes with the package.
+            device: "auto" takes a CUDA device if there is one.
 
         Raises:
             CheckpointError: missing, damaged, or weights that do not fit.
+            ConfigError: there is no such device.
         """
-        return cls(load_transformer(folder, device=device))
+        folder = Path(weights).expanduser()
+        if not folder.is_dir() and (BUNDLED / str(weights)).is_dir():
+            folder = BUNDLED / str(weights)
+        return cls(load_transformer(folder, device=resolve_device(device)))
 
-    @torch.inference_mode()
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self._network.parameters()).device
+
+    @property
+    def window(self) -> int:
+        """T, the frames of a window."""
+        return self._network.config.frames
+
     def fit(self, supports: Sequence[SupportClip]) -> None:
         """Encode the supports; they serve every video streamed afterwards.
 
@@ -44,20 +69,65 @@ class SelfShot:
             ConfigError: there is none.
         """
         config = self._network.config
-        device = next(self._network.parameters()).device
-        clips = [read_support(support.place, config.support_frames, config.size).to(device) for support in supports]
-        self._supports = self._network.encode_supports(clips)
+        self.fit_clips([read_support(support.place, config.support_frames, config.size) for support in supports])
 
-    def stream(self, frames: FrameSource, settings: StreamSettings | None = None) -> Iterator[FrameResult]:
+    @torch.inference_mode()
+    def fit_clips(self, clips: Sequence[torch.Tensor]) -> None:
+        """The same with pictures in memory, such as `temporal_segments` of the query.
+
+        Args:
+            clips: uint8 [T_i, H, W, 3] of the network's size each.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        self._supports = self._network.encode_supports([clip.to(self.device) for clip in clips])
+
+    def open_stream(self, settings: StreamSettings | None = None) -> SelfShotStream:
+        """A stream for one video.
+
+        Raises:
+            ValueError: ``fit`` was not called.
+            ConfigError: the settings do not suit the network.
+        """
+        if self._supports is None:
+            raise ValueError("call fit with the supports first")
+        return SelfShotStream(self._network, self._supports, settings)
+
+    def stream(self, frames: Iterable[Frame], settings: StreamSettings | None = None) -> Iterator[FrameResult]:
         """Results of every frame, in order, a window late.
 
         Raises:
             ValueError: ``fit`` was not called.
-            VideoError: a frame cannot be read; the results of the windows before it have come by then.
+            VideoError: a frame cannot be read; the results of all frames before it have come by then.
         """
-        if self._supports is None:
-            raise ValueError("call fit with the supports first")
-        stream = SelfShotStream(self._network, self._supports, settings)
+        for group in windows(self.open_stream(settings), frames):
+            yield from group
+
+    def segment(self, source: str | Path, settings: StreamSettings | None = None) -> VideoResult:
+        """The tracks of a whole video.
+
+        Raises:
+            ValueError: ``fit`` was not called.
+            VideoError: the video cannot be read.
+        """
+        with open_frames(source) as frames:
+            return VideoResult.from_frames(
+                self.stream(frames, settings), name=frames.name, size=frames.size, categories=CATEGORIES,
+                fps=frames.fps, file_names=frames.file_names,
+            )  # fmt: skip
+
+
+def windows(stream: SelfShotStream, frames: Iterable[Frame]) -> Iterator[list[FrameResult]]:
+    """The results of one window after another; where the source breaks, those of the frames before come first."""
+    broken: VideoError | None = None
+    try:
         for frame in frames:
-            yield from stream.step(frame)
-        yield from stream.finish()
+            if results := stream.step(frame):
+                yield results
+    except VideoError as error:
+        broken = error
+    if results := stream.finish():
+        yield results
+    if broken is not None:
+        raise broken

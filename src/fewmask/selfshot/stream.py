@@ -4,8 +4,9 @@ The paper takes whole videos of at most 32 frames. Here a longer video is cut in
 windows are one object if their masks agree where the windows overlap.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -95,8 +96,42 @@ class SelfShotStream:
         return list(self._segment()) if len(self._frames) == self._length else []
 
     def finish(self) -> list[FrameResult]:
-        """Results of the frames that did not fill a window; its last frame repeats, as in the paper."""
+        """Results of the frames that did not fill a window; its last frame repeats, as in the paper.
+
+        Afterwards the stream can take no more frames.
+        """
         return list(self._segment()) if len(self._frames) > self._reported else []
+
+    def state(self) -> dict[str, Any] | None:
+        """What `restore` needs to go on after the last window, as plain JSON values; None within a window."""
+        if self._before is None or len(self._frames) > self._reported:
+            return None
+        before = self._before.masks
+        return {
+            "frames": [index for index, _, _ in self._frames],
+            "next_id": self._next_id,
+            "track_ids": self._before.track_ids,
+            "size": before.shape[1:],
+            "masks": rle.encode_many(before.reshape(-1, *before.shape[-2:])) if before.size else [],
+        }
+
+    def restore(self, state: dict[str, Any], frames: Iterable[Frame]) -> None:
+        """Put a fresh stream into ``state``.
+
+        Args:
+            state: as `state` gave it.
+            frames: those with the indices ``state["frames"]``.
+        """
+        for frame in frames:
+            self._size = (frame.rgb.shape[0], frame.rgb.shape[1])
+            self._frames.append((frame.index, frame.time_s, resized([frame.rgb], self._network.config.size)[0]))
+        self._reported = len(self._frames)
+        self._next_id = int(state["next_id"])
+        track_ids = tuple(state["track_ids"])
+        masks = np.zeros((len(track_ids), *state["size"]), bool)
+        if masks.size:
+            masks = rle.decode_many(state["masks"]).reshape(masks.shape)
+        self._before = _Window(track_ids, masks)
 
     def _segment(self) -> Iterator[FrameResult]:
         """Run the window; report its new frames; keep the overlap."""

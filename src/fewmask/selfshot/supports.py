@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -20,21 +21,37 @@ _LIVE = "a live source cannot support; record some of it and give the file"
 
 @dataclass(frozen=True)
 class SupportClip:
-    """A clip that supports, and how it came to: "given" (an oracle's) or its cosine to the query."""
+    """A clip that supports, and how it came to.
+
+    Attributes:
+        place: where it lies.
+        origin: "given" by the user (an oracle), "retrieved" from a pool, or drawn from it at "random".
+        score: cosine to the query of a retrieved one.
+    """
 
     place: ClipPlace
+    origin: Literal["given", "retrieved", "random"]
     score: float | None = None
 
+    @property
+    def label(self) -> str:
+        """For people: "0.731  dog.mp4  frames 0-149"."""
+        how = self.origin if self.score is None else f"{self.score:.3f}"
+        return f"{how}  {self.place.title}"
 
-def choose_supports(found: Retrieval | None, given: Sequence[str | Path], shots: int) -> list[SupportClip]:
+
+def choose_supports(
+    found: Retrieval | None, given: Sequence[str | Path], shots: int, *, random: Sequence[ClipPlace] = ()
+) -> list[SupportClip]:
     """Few-shot (all given), self-shot (all retrieved) or semi-shot (given ones first, then retrieved ones).
 
     The paper's 5+(n) is ``shots`` = 5 + n at inference.
 
     Args:
         found: of the query; None if nothing is to be retrieved.
-        given: videos or folders of frames that show the object.
+        given: videos, folders of frames or single pictures that show the object.
         shots: clips in all, at least as many as are given.
+        random: places of a pool drawn at random, in place of retrieved ones: the baseline of Table 1.
 
     Raises:
         ConfigError: more are given than ``shots``, or there is none at all.
@@ -42,12 +59,13 @@ def choose_supports(found: Retrieval | None, given: Sequence[str | Path], shots:
     """
     if len(given) > shots:
         raise ConfigError(f"{len(given)} supports are given for {shots} shots; raise the shots")
-    chosen = [SupportClip(_whole(path)) for path in given]
-    retrieved = found.neighbours if found else ()
-    chosen += [SupportClip(near.place, near.score) for near in retrieved[: shots - len(chosen)]]
+    chosen = [SupportClip(whole_clip(path), "given") for path in given]
+    if found is not None:
+        chosen += [SupportClip(near.place, "retrieved", near.score) for near in found.neighbours]
+    chosen += [SupportClip(place, "random") for place in random]
     if not chosen:
         raise ConfigError("no support is given and none was found; give some, or a pool with more videos")
-    return chosen
+    return chosen[:shots]
 
 
 def read_support(place: ClipPlace, frames: int, size: tuple[int, int]) -> Tensor:
@@ -91,8 +109,12 @@ def resized(pictures: Iterable[RgbImage], size: tuple[int, int]) -> Tensor:
     return torch.from_numpy(np.stack(small))
 
 
-def _whole(source: str | Path) -> ClipPlace:
-    """The place of a whole video; its length is counted by decoding where the file does not say."""
+def whole_clip(source: str | Path) -> ClipPlace:
+    """The place of a whole video; its length is counted by decoding where the file does not say.
+
+    Raises:
+        VideoError: it cannot be read, or never ends.
+    """
     with open_frames(source, skip_broken=True) as frames:
         if frames.is_live:
             raise VideoError(f"{source}: {_LIVE}")

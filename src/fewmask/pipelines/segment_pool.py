@@ -1,0 +1,117 @@
+"""`fewmask segment SOURCE --pool INDEX --out OUT`: what SOURCE and its supports have in common (Self-Shot).
+
+The supports are retrieved from the pool, given by the user, or both. Which they were is in ``supports.json`` and the
+manifest, and ``supports.png`` shows them.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict
+from typing import Any
+
+from fewmask.errors import ConfigError
+from fewmask.media.atomic import write_json
+from fewmask.media.frames import Frame, open_frames
+from fewmask.media.prefetch import Prefetch
+from fewmask.media.results import FrameResult
+from fewmask.media.run_directory import RunDirectory
+from fewmask.media.run_outputs import Outputs, RunSummary
+from fewmask.pipelines.segment_request import SegmentRequest, refuse_options
+from fewmask.pipelines.stream_directory import Reread, stream_to_directory
+from fewmask.selfshot.contact_sheet import draw_contact_sheet
+from fewmask.selfshot.embedders import embedder_of
+from fewmask.selfshot.pool import Pool
+from fewmask.selfshot.retrieve import Retrieval, own_name, random_clips, retrieve
+from fewmask.selfshot.segment import CATEGORIES, SelfShot, windows
+from fewmask.selfshot.stream import SelfShotStream, StreamSettings
+from fewmask.selfshot.supports import SupportClip, choose_supports, whole_clip
+
+MIN_SCORE = 0.5
+"""Tracks shown by default; doubtful ones down to `LISTED` are in tracks.json."""
+LISTED = 0.2
+
+
+class CommonInstances:
+    """The `ResultStream` of the transformer with its supports."""
+
+    categories: Mapping[int, str] = CATEGORIES
+
+    def __init__(self, stream: SelfShotStream, ahead: int) -> None:
+        self._stream, self._ahead = stream, ahead
+
+    def run(self, frames: Iterable[Frame]) -> Iterator[Sequence[FrameResult]]:
+        """One group per window; the next frames are decoded meanwhile."""
+        with Prefetch(frames, self._ahead) as decoded:
+            yield from windows(self._stream, decoded)
+
+    def state(self) -> dict[str, Any] | None:
+        """The tracks of the last window and which frames it shares with the next."""
+        return self._stream.state()
+
+    def restore(self, state: dict[str, Any], reread: Reread) -> None:
+        """Read the shared frames once more."""
+        self._stream.restore(state, reread(state["frames"]))
+
+
+def run_segment_pool(
+    request: SegmentRequest, progress: Callable[[int, int | None], None] = lambda _done, _total: None
+) -> RunSummary:
+    """Segment what ``request.source`` and its supports have in common; writes what `stream_to_directory` writes.
+
+    Args:
+        request: ``pool``, ``support_video`` or both must be given; options of other methods are refused.
+
+    Raises:
+        FewmaskError: anything wrong with the request, the pool, the supports, the weights or the source; results so
+            far are kept.
+    """
+    others = ("support", "negative", "instances", "precision", "batch", "top_k", "ranking", "mode", "short_side")
+    refuse_options(request, others, "--pool" if request.pool else "--support-video")
+    source = str(request.source)
+    with open_frames(request.source, skip_broken=request.skip_broken) as frames:  # before the model: fail at once
+        if frames.is_live:
+            raise ConfigError(f"{source}: a live source cannot be looked up in a pool; record some of it first")
+    found, supports = _supports(request, source)
+    min_score = MIN_SCORE if request.min_score is None else request.min_score
+    settings = StreamSettings(min_score=min(LISTED, min_score))
+    outputs = Outputs(request.overlay, request.masks, request.exports, min_score)
+    model = SelfShot.from_pretrained(request.weights, device=request.device)
+    model.fit(supports)
+    listed = [{**asdict(support.place), "origin": support.origin, "score": support.score} for support in supports]
+    run = RunDirectory.create(
+        request.out,
+        command=list(request.command),
+        inputs={"source": request.source, "weights": request.weights, "pool": request.pool},
+        settings={
+            "supports": listed,
+            **asdict(settings),
+            **asdict(outputs),
+            "device": model.device.type,
+            "skip_broken": request.skip_broken,
+        },
+        resume=request.resume,
+    )
+    copies = list(found.copies) if found else []
+    write_json(run.path / "supports.json", {"query": source, "supports": listed, "copies": copies}, indent=1)
+    draw_contact_sheet(whole_clip(source), [(s.label, s.place) for s in supports], run.path / "supports.png")
+    stream = CommonInstances(model.open_stream(settings), 2 * model.window)
+    with closing(run.spool):
+        return stream_to_directory(
+            stream, request.source, run, outputs, skip_broken=request.skip_broken, progress=progress
+        )
+
+
+def _supports(request: SegmentRequest, source: str) -> tuple[Retrieval | None, list[SupportClip]]:
+    """Given ones first, then as many from the pool as are wanted in all."""
+    wanted = request.shots - len(request.support_video)
+    if wanted < 0 or request.shots < 1:
+        raise ConfigError(f"{len(request.support_video)} supports are given for -k {request.shots}; raise -k")
+    if request.pool is None or wanted == 0:
+        return None, choose_supports(None, request.support_video, request.shots)
+    pool = Pool.open(request.pool)
+    if request.random_supports:
+        drawn = random_clips(pool, wanted, own_video=own_name(source), seed=request.seed)
+        return None, choose_supports(None, request.support_video, request.shots, random=drawn)
+    embedder = embedder_of(pool, request.encoder, device=request.device)
+    found = retrieve(source, pool, embedder, wanted)
+    return found, choose_supports(found, request.support_video, request.shots)

@@ -1,0 +1,175 @@
+"""A video and its pool into a run directory: which supports, what is written, resuming, broken sources."""
+
+import contextlib
+import json
+
+import pytest
+import torch
+from PIL import Image
+
+from fewmask.errors import ConfigError, VideoError
+from fewmask.media.frames import open_frames
+from fewmask.pipelines import segment_pool
+from fewmask.pipelines.segment import run_segment
+from fewmask.pipelines.segment_request import SegmentRequest
+from fewmask.selfshot.pool import Pool, find_videos
+from fewmask.selfshot.pretrained import save_transformer
+from fewmask.selfshot.segment import SelfShot
+from fewmask.selfshot.stream import SelfShotStream, StreamSettings
+from fewmask.selfshot.supports import choose_supports, spatial_segments, temporal_segments
+
+from .test_pool import COLOURS, MeanColours, moving_square, write_video
+from .test_transformer import TINY, Oracle, started, two_squares
+
+FRAMES = 100
+
+
+class Killed(BaseException):
+    """Stands for the process dying: nothing catches it."""
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    network = started(TINY.model_copy(update={"frames": 8}))
+    with torch.no_grad():
+        network.classify.weight.mul_(0.1)
+        network.classify.bias.copy_(torch.tensor([2.0, 0.0]))  # so that something is found
+        network.mask_head.over_time[-1].weight.normal_()
+    save_transformer(network, tmp_path_factory.mktemp("weights"))
+    return str(tmp_path_factory.getbasetemp() / "weights0")
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("videos")
+    for seed, (name, colour) in enumerate(COLOURS.items()):
+        write_video(folder / f"{name}.mp4", moving_square(colour, 24, seed=seed))
+    write_video(folder / "query.mp4", moving_square((190, 60, 50), FRAMES, seed=7, speed=0.5))
+    (folder / "empty.mp4").touch()
+    pool = Pool.open(folder / "pool")
+    pool.add(find_videos([folder]), MeanColours())
+    return folder
+
+
+@pytest.fixture
+def segment(weights, videos, monkeypatch):
+    monkeypatch.setattr(segment_pool, "embedder_of", lambda *_, **__: MeanColours())
+
+    def run(out, source=None, *, die_at=None, **options):
+        def progress(done, total):
+            if die_at is not None and done > die_at:
+                raise Killed
+
+        wanted = {"pool": videos / "pool", "shots": 2, "weights": weights, "device": "cpu", **options}
+        return run_segment(SegmentRequest(source=str(source or videos / "query.mp4"), out=out, **wanted), progress)
+
+    return run
+
+
+def origins(out):
+    listed = json.loads((out / "supports.json").read_text())["supports"]
+    return [(place["video"].rsplit("/", 1)[1], place["origin"]) for place in listed]
+
+
+def test_supports_are_found_named_and_drawn(segment, tmp_path):
+    summary = segment(tmp_path / "out", exports=("coco",))
+    assert summary.frames == FRAMES
+    assert summary.tracks > 0
+    found = origins(tmp_path / "out")
+    assert found[0] == ("red.mp4", "retrieved")
+    assert len(found) == 2
+    assert all(video != "query.mp4" for video, _ in found)
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names >= {"manifest.json", "tracks.json", "overlay.mp4", "masks", "coco.json", "supports.png"}
+    assert len(list((tmp_path / "out" / "masks").iterdir())) == FRAMES
+    with Image.open(tmp_path / "out" / "supports.png") as sheet:
+        assert sheet.height > 3 * 108
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert [place["video"].rsplit("/", 1)[1] for place in manifest["settings"]["supports"]] == [v for v, _ in found]
+
+
+@pytest.mark.parametrize("die_at", [3, 80])
+def test_a_killed_run_goes_on_to_the_same_files(segment, tmp_path, die_at):
+    segment(tmp_path / "whole", overlay=False)
+    with contextlib.suppress(Killed):
+        segment(tmp_path / "parts", overlay=False, die_at=die_at)
+    segment(tmp_path / "parts", overlay=False, resume=True)
+    for name in ["tracks.json", *(f"masks/{index:05d}.png" for index in range(FRAMES))]:
+        assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_settings_from_few_shot_to_random(segment, videos, tmp_path):
+    quick = {"overlay": False, "masks": False}
+    picture = tmp_path / "square.png"
+    with open_frames(videos / "red.mp4") as frames:
+        Image.fromarray(next(iter(frames)).rgb).save(picture)
+    given = (videos / "blue.mp4", picture)
+    segment(tmp_path / "few", pool=None, support_video=given, **quick)
+    assert origins(tmp_path / "few") == [("blue.mp4", "given"), ("square.png", "given")]
+    segment(tmp_path / "semi", support_video=given, shots=3, **quick)
+    assert origins(tmp_path / "semi")[1:] == [("square.png", "given"), ("red.mp4", "retrieved")]
+    segment(tmp_path / "random", random_supports=True, seed=3, **quick)
+    segment(tmp_path / "again", random_supports=True, seed=3, **quick)
+    assert origins(tmp_path / "random") == origins(tmp_path / "again")
+    assert {how for _, how in origins(tmp_path / "random")} == {"random"}
+    with pytest.raises(ConfigError, match="raise -k"):
+        segment(tmp_path / "x", support_video=given, shots=1)
+    with pytest.raises(ConfigError, match="batch"):
+        segment(tmp_path / "x", batch="4")
+    with pytest.raises(ConfigError, match="shots"):
+        segment(tmp_path / "x", pool=None, shots=2)
+    assert not (tmp_path / "x").exists()
+
+
+def test_other_supports_are_another_run(segment, tmp_path):
+    segment(tmp_path / "out", overlay=False, masks=False)
+    with pytest.raises(ConfigError, match="supports"):
+        segment(tmp_path / "out", overlay=False, masks=False, shots=3, resume=True)
+
+
+def test_a_source_that_breaks_keeps_what_came_before(segment, videos, tmp_path):
+    whole = (videos / "query.mp4").read_bytes()
+    (tmp_path / "torn.mp4").write_bytes(whole)
+    with open_frames(videos / "query.mp4") as frames:
+        folder = tmp_path / "frames"
+        folder.mkdir()
+        for frame in frames:
+            if frame.index < 20:
+                Image.fromarray(frame.rgb).save(folder / f"{frame.index:03d}.png")
+    (folder / "013.png").write_bytes(b"no picture")
+    with pytest.raises(VideoError, match="13 frames before it"):
+        segment(tmp_path / "out", folder, overlay=False)
+    assert len(list((tmp_path / "out" / "masks").iterdir())) == 13
+
+
+def test_a_restored_stream_goes_on_exactly():
+    whole = SelfShotStream(Oracle(), torch.zeros(1, 24))
+    frames = list(two_squares(40))
+    expected = [result for frame in frames for result in whole.step(frame)] + whole.finish()
+    first = SelfShotStream(Oracle(), torch.zeros(1, 24))
+    results = [result for frame in frames[:22] for result in first.step(frame)]
+    assert first.state() is None  # in the midst of a window
+    last = results[-1].index
+    upto = SelfShotStream(Oracle(), torch.zeros(1, 24))
+    for frame in frames[: last + 1]:
+        upto.step(frame)
+    state = json.loads(json.dumps(upto.state()))
+    again = SelfShotStream(Oracle(), torch.zeros(1, 24))
+    again.restore(state, [frames[index] for index in state["frames"]])
+    results += [result for frame in frames[last + 1 :] for result in again.step(frame)] + again.finish()
+    assert [(r.index, r.track_ids, r.masks) for r in results] == [(r.index, r.track_ids, r.masks) for r in expected]
+
+
+def test_python_mirrors_the_verb_and_the_query_may_support_itself(weights, videos):
+    model = SelfShot.from_pretrained(weights, device="cpu")
+    with pytest.raises(ValueError, match="call fit"):
+        model.segment(videos / "red.mp4")
+    model.fit(choose_supports(None, [videos / "blue.mp4"], 1))
+    first = model.segment(videos / "red.mp4", StreamSettings(min_score=0.0))
+    assert (first.length, first.size, len(first.tracks) > 0) == (24, (72, 128), True)
+    query = [frame.rgb for frame in open_frames(videos / "red.mp4")]
+    for cut in (temporal_segments, spatial_segments):
+        model.fit_clips(cut(query, 3, TINY.size))
+        assert model.segment(videos / "red.mp4").length == 24
+    with pytest.raises(ConfigError, match="no support"):
+        model.fit_clips([])
