@@ -1,30 +1,27 @@
 """Which masks does selection keep? Precision, recall and F1 at IoU 0.5 on videos whose masks are hidden from it.
 
-    python reproduce/mining_selection.py --davis DAVIS --cache CACHE [--mobile-sam WEIGHTS] [--clips 20] [--frames 12]
+    python reproduce/mining_selection.py --davis DAVIS --cache CACHE [--weights FOLDER] [--clips 30] [--frames 12]
 
-For each ablation of the paper's Table 4 (L_I, the constraint, L_F, L_p), and for three ways without video: every
-proposal above the best global score threshold (chosen on the ground truth: an upper bound for thresholding), the top-1
-proposal, and everything. The flow calls of the lazy search are counted and its path is compared with that of all K²
-pairs on every clip. DAVIS 2016 merges all objects of a video into one mask, so at most one kept mask a frame is right.
+For each ablation of the paper's Table 4 (L_I, the constraint, L_F, L_p), and for ways without video: every proposal
+above the best global score threshold, data distillation (proposals that the mirrored picture confirms, above its best
+threshold; both thresholds are chosen on the ground truth, an upper bound for thresholding), the top-1 proposal, and
+everything. With ``--check-flow-calls`` the path of the search is compared with that of all K² pairs on every clip.
 
-Proposals are cached per clip as RLE; with ``--mobile-sam`` they come from MobileSAM, which has seen masks of
-everything, otherwise from the bundled MinVIS segmenter.
+Proposals are cached per clip as RLE: one cache for one proposer. With ``--mobile-sam`` they come from MobileSAM, which
+has seen masks of everything, otherwise from a MinVIS segmenter.
 """
 
 import argparse
-import json
 from pathlib import Path
 
-import cv2
 import numpy as np
-from mining_mobile_sam import MobileSamProposals
+from mining_davis import Cached, Clip, Tally, iou, mining_clip, names, proposals, read
 
-from fewmask.media import rle
 from fewmask.mining.background_net import BackgroundNet
 from fewmask.mining.flow import DisFlow
 from fewmask.mining.frame_candidates import FrameCandidates, frame_candidates
 from fewmask.mining.path import best_path
-from fewmask.mining.selection import select
+from fewmask.mining.selection import Selection, select
 from fewmask.mining.settings import MiningSettings
 from fewmask.mining.video_objective import VideoObjective
 
@@ -34,139 +31,115 @@ ABLATIONS = {
     "+ L_F": {"weight_consistency": 0},
     "+ L_F + L_p (all)": {},
 }
+ALL = "+ L_F + L_p (all)"
+THRESHOLDS = [round(t, 3) for t in np.linspace(0, 1, 101)]
 
 
-class Cached:
-    """A proposer and background estimator that gives back what it was given for the present frame."""
-
-    def propose(self, _rgb):
-        return self.answer
-
-    def background(self, _rgb):
-        return self.probability
-
-
-def proposals(clip: Path, frames: list[Path], cache: Path, make) -> list[tuple[np.ndarray, np.ndarray]]:
-    path = cache / f"{clip.name}.json"
-    if not path.exists():
-        proposer, records = make(), []
-        for picture in frames:
-            masks, scores = proposer.propose(read(picture))
-            order = np.argsort(-scores, kind="stable")[:40]
-            records.append(
-                {"counts": [r["counts"] for r in rle.encode_many(masks[order])], "scores": scores[order].tolist()}
-            )
-        path.write_text(json.dumps(records))
-    size = read(frames[0]).shape[:2]
-    found = []
-    for record in json.loads(path.read_text())[: len(frames)]:
-        masks = rle.decode_many([{"size": list(size), "counts": counts} for counts in record["counts"]])
-        found.append((masks.reshape(-1, *size), np.array(record["scores"])))
-    return found
-
-
-def read(path: Path) -> np.ndarray:
-    return np.ascontiguousarray(cv2.imread(str(path))[:, :, ::-1])
-
-
-def iou(mask: np.ndarray, truth: np.ndarray) -> float:
-    return float((mask & truth).sum() / max((mask | truth).sum(), 1))
-
-
-class Tally:
-    """Kept masks against the truth over all frames."""
-
-    def __init__(self) -> None:
-        self.kept = self.right = self.objects = 0
-        self.unions: list[float] = []
-
-    def add(self, masks: np.ndarray, truth: np.ndarray) -> None:
-        self.kept += len(masks)
-        if truth.any():
-            self.objects += 1
-            self.right += any(iou(mask, truth) >= 0.5 for mask in masks)
-            self.unions.append(iou(masks.any(axis=0), truth) if len(masks) else 0.0)
-
-    @property
-    def f1(self) -> float:
-        return 2 * self.right / max(self.kept + self.objects, 1)
-
-    def line(self, name: str) -> str:
-        precision, recall = self.right / max(self.kept, 1), self.right / max(self.objects, 1)
-        return (
-            f"{name:<28} precision {precision:.3f}  recall {recall:.3f}  F1 {self.f1:.3f}  "
-            f"masks/frame {self.kept / max(self.objects, 1):.2f}  union IoU {np.mean(self.unions):.3f}"
-        )
-
-
-def check_flow_calls(frames: list[FrameCandidates], settings: MiningSettings) -> tuple[int, int, bool]:
-    """Calls that the lazy search needed, K² calls, and whether both find one path."""
+def selected(
+    clip: Clip, found: list[tuple[np.ndarray, np.ndarray]], backgrounds: list[np.ndarray], settings: MiningSettings
+) -> tuple[list[FrameCandidates], Selection, list[np.ndarray]]:
+    """Both stages on a clip; the masks that were kept, per frame."""
+    frames, cached = [], Cached()
+    for index, (picture, answer) in enumerate(zip(clip.pictures, found, strict=True)):
+        cached.answer, cached.probability = answer, backgrounds[index]
+        frames.append(frame_candidates(index, read(picture), cached, cached, settings))
     selection = select(frames, DisFlow(), settings)
+    pairs = zip(frames, selection.ranks, strict=True)
+    return frames, selection, [frame.bitmaps()[list(frame.combinations[rank][1])] for frame, rank in pairs]
+
+
+def distilled(
+    found: list[tuple[np.ndarray, np.ndarray]], mirrored: list[tuple[np.ndarray, np.ndarray]]
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Data distillation: the best 15 proposals, scored by the mean over the picture and its mirror image."""
+    answer = []
+    for (masks, scores), (others, other_scores) in zip(found, mirrored, strict=True):
+        best = np.argsort(-scores, kind="stable")[:15]
+        means = []
+        for i in best:
+            overlaps = np.array([iou(masks[i], other) for other in others])
+            again = other_scores[overlaps >= 0.5]
+            means.append((scores[i] + (again.max() if len(again) else 0.0)) / 2)
+        answer.append((masks[best], np.array(means)))
+    return answer
+
+
+def check_flow_calls(frames: list[FrameCandidates], selection: Selection, settings: MiningSettings) -> bool:
+    """Whether evaluating all K² pairs finds the same path."""
     objective = VideoObjective(frames, DisFlow(), settings)
     full = []
     for t, bound in enumerate(objective.bounds):
-        full.append(np.array([[objective.evaluate(t, k, j) for j in range(bound.shape[1])] for k in range(len(bound))]))
-    return selection.pairs_evaluated, selection.pairs, tuple(best_path(objective.unary, full)[1]) == selection.ranks
+        table = bound.copy()
+        for k, j in np.ndindex(*bound.shape):
+            if not objective.known[t][k, j]:
+                table[k, j] = objective.learn(t, k, j, objective.inside(t, k, j))
+        full.append(table)
+    return tuple(best_path(objective.unary, full)[1]) == selection.ranks
+
+
+def proposer(arguments: argparse.Namespace):
+    if arguments.mobile_sam is not None:
+        from mining_mobile_sam import MobileSamProposals
+
+        return MobileSamProposals(arguments.mobile_sam)
+    from fewmask.pipelines.mine import MinvisProposals
+
+    return MinvisProposals(arguments.weights, "cpu")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--davis", type=Path, required=True, help="folder with JPEGImages/ and Annotations/")
     parser.add_argument("--cache", type=Path, required=True)
+    parser.add_argument("--weights", default="small")
     parser.add_argument("--mobile-sam", type=Path)
-    parser.add_argument("--clips", type=int, default=20)
+    parser.add_argument("--clips", type=int, default=30)
     parser.add_argument("--frames", type=int, default=12)
+    parser.add_argument("--step", type=int, default=1, help="one frame in so many")
     parser.add_argument("--flow-side", type=int, default=144)
+    parser.add_argument("--only-all", action="store_true", help="without the ablations and the other methods")
     parser.add_argument("--check-flow-calls", action="store_true", help="also evaluate all K² pairs (slow)")
     arguments = parser.parse_args()
     arguments.cache.mkdir(parents=True, exist_ok=True)
 
-    def make():
-        if arguments.mobile_sam is not None:
-            return MobileSamProposals(arguments.mobile_sam)
-        from fewmask.pipelines.mine import MinvisProposals
-
-        return MinvisProposals("small", "cpu")
-
-    network, cached = BackgroundNet.from_pretrained(), Cached()
-    tallies = {name: Tally() for name in ("top-1", "everything", *ABLATIONS)}
-    thresholds = {round(t, 3): Tally() for t in np.linspace(0, 1, 101)}
+    network = BackgroundNet.from_pretrained()
+    ablations = {ALL: {}} if arguments.only_all else ABLATIONS
+    tallies = {name: Tally() for name in ("top-1", "everything", *ablations)}
+    thresholds, distillation = ({t: Tally() for t in THRESHOLDS} for _ in range(2))
     calls = pairs = same = clips = 0
-    for clip in sorted((arguments.davis / "JPEGImages").iterdir())[: arguments.clips]:
-        pictures = sorted(clip.glob("*.jpg"))[: arguments.frames]
-        truths = [
-            cv2.imread(str(arguments.davis / "Annotations" / clip.name / f"{p.stem}.png"), cv2.IMREAD_GRAYSCALE) > 0
-            for p in pictures
-        ]
-        found = proposals(clip, pictures, arguments.cache, make)
-        backgrounds = [network.background(read(picture)) for picture in pictures]
-        for name, changes in ABLATIONS.items():
+    for name in names(arguments.davis, arguments.clips):
+        clip = mining_clip(arguments.davis, name, arguments.frames, arguments.step)
+        found = proposals(clip, arguments.cache, lambda: proposer(arguments))
+        backgrounds = [network.background(read(picture)) for picture in clip.pictures]
+        for title, changes in ablations.items():
             settings = MiningSettings(flow_short_side=arguments.flow_side, **changes)
-            frames = []
-            for index, (picture, answer) in enumerate(zip(pictures, found, strict=True)):
-                cached.answer, cached.probability = answer, backgrounds[index]
-                frames.append(frame_candidates(index, read(picture), cached, cached, settings))
-            selection = select(frames, DisFlow(), settings)
-            for frame, rank, truth in zip(frames, selection.ranks, truths, strict=True):
-                tallies[name].add(frame.bitmaps()[list(frame.combinations[rank][1])], truth)
-            if name.endswith("(all)"):
-                clips += 1
-                if arguments.check_flow_calls:
-                    needed, whole, equal = check_flow_calls(frames, settings)
-                    calls, pairs, same = calls + needed, pairs + whole, same + equal
-                else:
-                    calls, pairs = calls + selection.pairs_evaluated, pairs + selection.pairs
-        for (masks, scores), truth in zip(found, truths, strict=True):
+            frames, selection, kept = selected(clip, found, backgrounds, settings)
+            for masks, truth in zip(kept, clip.truths, strict=True):
+                tallies[title].add(masks, truth)
+        clips, calls, pairs = clips + 1, calls + selection.pairs_evaluated, pairs + selection.pairs
+        report = f"{name}: {selection.pairs_evaluated} of {selection.pairs} flow pairs"
+        if arguments.check_flow_calls:
+            equal = check_flow_calls(frames, selection, settings)
+            same += equal
+            report += f", {'the same path as with all' if equal else 'ANOTHER PATH than with all'}"
+        print(report, flush=True)
+        if arguments.only_all:
+            continue
+        confirmed = distilled(found, proposals(clip, arguments.cache, lambda: proposer(arguments), mirrored=True))
+        for (masks, scores), (sure, means), truth in zip(found, confirmed, clip.truths, strict=True):
             best = masks[np.argsort(-scores, kind="stable")[:15]]
             tallies["top-1"].add(best[:1], truth)
             tallies["everything"].add(best, truth)
-            for threshold, tally in thresholds.items():
-                tally.add(masks[scores >= threshold][:15], truth)
-        print(f"{clip.name}: {calls} of {pairs} flow pairs, {same}/{clips} paths as with all", flush=True)
-    best = max(thresholds, key=lambda t: thresholds[t].f1)
-    print(thresholds[best].line(f"score >= {best} (best F1)"))
-    for name, tally in tallies.items():
-        print(tally.line(name))
+            for threshold in THRESHOLDS:
+                thresholds[threshold].add(masks[scores >= threshold][:15], truth)
+                distillation[threshold].add(sure[means >= threshold], truth)
+    if not arguments.only_all:
+        for title, table in (("score", thresholds), ("distilled score", distillation)):
+            best = max(table, key=lambda t: table[t].f1)
+            print(table[best].line(f"{title} >= {best} (best F1)"))
+    for title, tally in tallies.items():
+        if tally.objects:
+            print(tally.line(title))
     print(f"flow calls: {calls} of {pairs} = {calls / max(pairs, 1):.3f}")
     if arguments.check_flow_calls:
         print(f"same path as with all pairs: {same} of {clips} clips")

@@ -45,6 +45,11 @@ class MinvisProposals:
         self._segmenter = load(weights, device=device)
         self._most = most
 
+    @property
+    def short_side(self) -> int | None:
+        """The size the segmenter was trained for; None = frames as they are."""
+        return self._segmenter.short_side
+
     @torch.no_grad()
     def propose(self, rgb: RgbImage) -> tuple[BoolMasks, Scores]:
         """See `fewmask.mining.proposals.Proposer`; masks by falling score, without empty ones."""
