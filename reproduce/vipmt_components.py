@@ -39,11 +39,22 @@ ORDER = ("Baseline", "+C", "+C+F", "+C+F+M", "VIPMT (+CCDS)")
 
 
 def recipe_of(base: VIPMTRecipe, row: str, seed: int, steps: int | None) -> VIPMTRecipe:
+    """The recipe of a row. All rows see as many query frames per step; memory is used in the second half."""
     _, changes, ccds = ROWS[row]
     settings = base.train.model_copy(update={"seed": seed, **({"steps": steps} if steps else {})})
     network = replace(base.network, **changes)
-    clips = base.clips if network.memory_length else 1
-    return base.model_copy(update={"network": network, "ccds": ccds, "clips": clips, "train": settings})
+    trained = base.clip_length or base.network.clip_length
+    length = min(trained, network.clip_length)
+    changed = {
+        "network": network,
+        "ccds": ccds,
+        "clip_length": length,
+        "clips": base.clips * trained // length,
+        "memory_after": settings.steps // 2,
+        "clips_before_memory": None,
+        "train": settings,
+    }
+    return base.model_copy(update=changed)
 
 
 @torch.inference_mode()
