@@ -1,8 +1,10 @@
 """Mined masks train the network that proposed them: both strategies, rounds, resuming, what is refused."""
 
 import json
+import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from mining_red_square import write_video
@@ -10,8 +12,10 @@ from square_data import write_pictures
 
 from fewmask.datasets.coco import read_coco
 from fewmask.errors import ConfigError, DatasetError
+from fewmask.mining.maskrcnn import MaskRcnnProposals, class_agnostic_maskrcnn
 from fewmask.minvis.architecture import Architecture, build
 from fewmask.minvis.pretrained import load_weights, save_small
+from fewmask.models.checkpoint_file import read_checkpoint
 from fewmask.pipelines.mine import MineRequest, run_mine
 from fewmask.pipelines.refine import RefineRequest, check_refinable, run_refine, training_mix
 
@@ -96,6 +100,30 @@ def test_the_mix(mined, labelled):
     assert alone.categories == ("object",)
     with pytest.raises(DatasetError, match="no mask was mined"):
         training_mix(replace(source, annotations=()), None, RefineRequest())
+
+
+@pytest.mark.slow
+def test_the_papers_network(labelled, tmp_path):
+    torch.manual_seed(0)
+    weights = tmp_path / "mp_rcnn.pth"
+    torch.save(class_agnostic_maskrcnn().state_dict(), weights)
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text("short_side = 64\n[train]\nsteps = 2\nbatch_size = 2\nlearning_rate = 1e-4\nlog_every = 1\n")
+    out = tmp_path / "out"
+    shutil.copytree(labelled.parent, out)  # stands for what was mined
+    mined = MineRequest(["v.mp4"], out, proposals="maskrcnn", weights=str(weights), device="cpu")
+    lines = []
+    request = RefineRequest("retrain", labelled=labelled, hold_out=6, recipe=recipe)
+    done = run_refine(mined, request, lambda _, line: lines.append(line.losses))[0]
+    assert {"AP50", "AR3"} <= set(done.before) & set(done.after)
+    assert {"loss_mask", "loss_objectness", "total"} <= set(lines[0])
+    before, after = read_checkpoint(weights), read_checkpoint(done.weights)
+    assert before.keys() == after.keys()
+    changed = {name for name in before if not torch.equal(before[name].float(), after[name].float())}
+    assert "roi_heads.mask_predictor.mask_fcn_logits.weight" in changed
+    assert not any(".bn" in name or "running" in name for name in changed)  # norms are frozen
+    masks, scores = MaskRcnnProposals(done.weights, short_side=64).propose(np.zeros((64, 64, 3), np.uint8))
+    assert len(masks) == len(scores)
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,11 @@ def class_agnostic_maskrcnn(*, short_side: int = 800, detections: int = 100) -> 
 
 
 class MaskRcnnProposals:
-    """A `Proposer`."""
+    """A `Proposer`.
+
+    Attributes:
+        network: torchvision's module.
+    """
 
     def __init__(self, weights: Path, *, short_side: int = 800, device: str = "cpu") -> None:
         """Load a state dict of `class_agnostic_maskrcnn`.
@@ -51,13 +55,12 @@ class MaskRcnnProposals:
             raise CheckpointError(
                 f"{weights}: not a class-agnostic torchvision Mask R-CNN (ResNet-50-FPN, 2 classes)"
             ) from error
-        self._network = network.to(device).eval()
-        self._device = device
+        self.network = network.to(device).eval()
 
     @torch.no_grad()
     def propose(self, rgb: RgbImage) -> tuple[BoolMasks, Scores]:
         """See `Proposer`; soft masks are cut at 0.5."""
-        image = torch.from_numpy(rgb).to(self._device).permute(2, 0, 1).float() / 255
-        found = self._network([image])[0]
+        image = torch.from_numpy(rgb).to(next(self.network.parameters()).device).permute(2, 0, 1).float() / 255
+        found = self.network([image])[0]
         masks = (found["masks"][:, 0] > 0.5).cpu().numpy()
         return masks, found["scores"].double().cpu().numpy().astype(np.float64)
