@@ -94,6 +94,7 @@ def main() -> None:
     parser.add_argument("--weights", default="small")
     parser.add_argument("--mobile-sam", type=Path)
     parser.add_argument("--clips", type=int, default=30)
+    parser.add_argument("--skip", type=int, default=0, help="leave out so many of those clips, the first ones")
     parser.add_argument("--frames", type=int, default=12)
     parser.add_argument("--step", type=int, default=1, help="one frame in so many")
     parser.add_argument("--flow-side", type=int, default=144)
@@ -107,7 +108,7 @@ def main() -> None:
     tallies = {name: Tally() for name in ("top-1", "everything", *ablations)}
     thresholds, distillation = ({t: Tally() for t in THRESHOLDS} for _ in range(2))
     calls = pairs = same = clips = 0
-    for name in names(arguments.davis, arguments.clips):
+    for name in names(arguments.davis, arguments.clips)[arguments.skip :]:
         clip = mining_clip(arguments.davis, name, arguments.frames, arguments.step)
         found = proposals(clip, arguments.cache, lambda: proposer(arguments))
         backgrounds = [network.background(read(picture)) for picture in clip.pictures]

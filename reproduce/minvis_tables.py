@@ -21,6 +21,7 @@ import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,7 +34,7 @@ from fewmask.metrics.identities import evaluate_identities
 from fewmask.metrics.ytvis import evaluate_ytvis
 from fewmask.minvis.heuristics import InTrackOrder, Matching
 from fewmask.minvis.pretrained import load
-from fewmask.minvis.segmenter import QuerySegmenter
+from fewmask.minvis.segmenter import Frames, QuerySegmenter, SegmenterOutput
 from fewmask.minvis.stream import MinVIS
 from fewmask.minvis.train import MinvisRecipe, MinvisTask
 from fewmask.minvis.training_data import ytvis_data
@@ -46,6 +47,7 @@ FIGURES = ("AP", "AP50", "AP75", "AR1", "AR10", "switches")
 PAPER_SPARSE = {"YTVIS-19": (59.0, 59.3, 61.0, 61.6), "YTVIS-21": (52.9, 54.3, 54.9, 55.3),
                 "OVIS": (31.7, 35.7, 37.2, 39.4)}  # fmt: skip
 PAPER_LINKING = {"YTVIS-19": (58.2, 61.3, 61.6), "YTVIS-21": (52.7, 55.1, 55.3), "OVIS": (31.7, 39.1, 39.4)}
+Figures = dict[str, dict[str, float]]
 SURE = 0.1  # identity switches are counted among tracks of at least this score
 
 
@@ -101,40 +103,63 @@ def say(line: StepReport) -> None:
     print(f"    step {line.step}/{line.steps}, loss {line.losses['total']:.2f}", flush=True)
 
 
-def figures_of(
-    weights: str | Path, test: VideoSet, matching: Matching, out: Path, device: str, *, agnostic: bool
-) -> dict[str, float]:
-    """Figures in per cent and identity switches per 100 object frames; kept in ``out`` with the tracks."""
+def figures_of(weights: str | Path, test: VideoSet, out: Path, device: str, *, agnostic: bool) -> Figures:
+    """Figures in per cent and identity switches per 100 object frames, by matching; kept in ``out`` with the tracks."""
     done = out / "figures.json"
     if not done.exists():
         dataset = read_ytvis(test.data)
-        results = tracks(load(weights, device=device), dataset, test.images, matching, agnostic=agnostic)
         out.mkdir(parents=True, exist_ok=True)
-        write_ytvis_results(out / "results.json", tuple(results))
-        stats = evaluate_ytvis(dataset, results, class_agnostic=agnostic).stats
-        found = {name: 100 * (stats[name] or 0.0) for name in FIGURES[:-1]}
-        counts = evaluate_identities(dataset, results, min_score=SURE, class_agnostic=agnostic)
-        found |= {"switches": 100 * counts.switches / max(counts.held, 1), "held": 100 * counts.held / counts.objects}
+        found: Figures = {}
+        for matching, results in tracks(load(weights, device=device), dataset, test.images, agnostic=agnostic).items():
+            write_ytvis_results(out / f"results_{matching}.json", tuple(results))
+            stats = evaluate_ytvis(dataset, results, class_agnostic=agnostic).stats
+            counts = evaluate_identities(dataset, results, min_score=SURE, class_agnostic=agnostic)
+            found[matching] = {name: 100 * (stats[name] or 0.0) for name in FIGURES[:-1]}
+            found[matching]["switches"] = 100 * counts.switches / max(counts.held, 1)
         done.write_text(json.dumps(found))
-    figures: dict[str, float] = json.loads(done.read_text())
+    figures: Figures = json.loads(done.read_text())
     return figures
 
 
+class Recorded:
+    """A segmenter that runs once for each frame of a video, however often the video is linked."""
+
+    def __init__(self, segmenter: QuerySegmenter) -> None:
+        self._segmenter, self._outputs, self._next = segmenter, {}, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._segmenter, name)
+
+    def __call__(self, frames: Frames, **sizes: Any) -> SegmenterOutput:
+        if self._next not in self._outputs:
+            self._outputs[self._next] = self._segmenter(frames, **sizes)
+        self._next += len(frames)
+        return self._outputs[self._next - len(frames)]
+
+    def reset(self) -> None:
+        self._next = 0
+
+    def forget(self) -> None:
+        self._outputs.clear()
+
+
 def tracks(
-    segmenter: QuerySegmenter, dataset: YtvisDataset, images: Path, matching: Matching, *, agnostic: bool
-) -> list[YtvisResult]:
-    """The ten best tracks of every video."""
-    model = MinVIS(segmenter if matching == "query" else InTrackOrder(segmenter, matching))
+    segmenter: QuerySegmenter, dataset: YtvisDataset, images: Path, *, agnostic: bool
+) -> dict[str, list[YtvisResult]]:
+    """The ten best tracks of every video, by matching."""
+    recorded = Recorded(segmenter)
     ids = sorted(category.id for category in dataset.categories)
-    results = []
+    results: dict[str, list[YtvisResult]] = {matching: [] for matching in MATCHINGS}
     for video in dataset.videos:
-        for track in model.segment([images / name for name in video.file_names]).tracks:
-            category = ids[0] if agnostic else ids[track.category_id - 1]
-            results.append(
-                result_from_masks(
+        for matching in MATCHINGS:
+            model = MinVIS(recorded if matching == "query" else InTrackOrder(recorded, matching))
+            for track in model.segment([images / name for name in video.file_names]).tracks:
+                category = ids[0] if agnostic else ids[track.category_id - 1]
+                found = result_from_masks(
                     video_id=video.id, category_id=category, score=track.score, segmentations=list(track.masks)
                 )
-            )
+                results[matching].append(found)
+        recorded.forget()
     return results
 
 
@@ -194,15 +219,14 @@ def main() -> None:
             {"test": VideoSet(arguments.test, arguments.test_images)},
         )
 
-    def figures(weights: str | Path, name: str, test: str, matching: Matching) -> dict[str, float]:
+    def figures(weights: str | Path, name: str, test: str, matching: str) -> dict[str, float]:
         found = figures_of(
-            weights, tests[test], matching, arguments.out / f"{name}_{test}_{matching}", arguments.device,
-            agnostic=recipe.class_agnostic,
-        )  # fmt: skip
+            weights, tests[test], arguments.out / f"{name}_{test}", arguments.device, agnostic=recipe.class_agnostic
+        )[matching]
         print(f"{name} {test} {matching}: " + " ".join(f"{k} {v:.1f}" for k, v in found.items()), flush=True)
         return found
 
-    def of_seeds(ratio: float, test: str, matching: Matching) -> list[dict[str, float]]:
+    def of_seeds(ratio: float, test: str, matching: str) -> list[dict[str, float]]:
         return [
             figures(
                 trained_weights(arguments, recipe, source, ratio, seed), f"ratio_{ratio:g}_seed_{seed}", test, matching
@@ -214,7 +238,7 @@ def main() -> None:
     if "postprocessing" in arguments.tables:
 
         def linked(row: str, test: str) -> list[dict[str, float]]:
-            return of_seeds(1.0, test, next(matching for matching in MATCHINGS if matching == row))
+            return of_seeds(1.0, test, row)
 
         lines += table("Post-processing", MATCHINGS, list(tests), linked)
         lines += gains(linked, list(tests))
