@@ -86,6 +86,17 @@ def test_fewer_flows_than_all_pairs(dataset):
         assert 0 < outcome.pairs_evaluated <= outcome.pairs
 
 
+def test_outcomes_say_why(dataset):
+    for outcome in dataset.videos:
+        video = MinedVideo.read(dataset.out / "results" / f"{outcome.name}.json")
+        kept = [mask for masks in video.frames for mask in masks]
+        assert outcome.masks == len(kept)
+        assert outcome.empty == 0
+        assert outcome.foreground == pytest.approx(np.mean([mask.foreground for mask in kept]))
+        assert outcome.stability == pytest.approx(np.mean([mask.stability for mask in kept]))
+        assert outcome.reconsidered == sum(masks[0].rank != 0 for masks in video.frames)
+
+
 def test_interrupted_run_goes_on_and_ends_the_same(videos, dataset, tmp_path):
     RedProposer.calls = 0
     with pytest.raises(KeyboardInterrupt):

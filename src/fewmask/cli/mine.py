@@ -150,6 +150,8 @@ def _line(outcome: "VideoOutcome") -> str:
         return f"{outcome.name}: skipped: {outcome.skipped}"
     early = f"; ended early: {outcome.note}" if outcome.note else ""
     return (
-        f"{outcome.name}: {outcome.masks} of {outcome.proposals} proposals kept in {outcome.frames} frames, "
-        f"{outcome.tracks} tracks; {outcome.pairs_evaluated} of {outcome.pairs} flow pairs were needed{early}"
+        f"{outcome.name}: {outcome.masks} of {outcome.proposals} proposals kept in {outcome.frames} frames "
+        f"({outcome.empty} without any), {outcome.tracks} tracks; foreground {outcome.foreground:.2f}, stability "
+        f"{outcome.stability:.2f}; motion and consistency changed the choice in {outcome.reconsidered} frames; "
+        f"{outcome.pairs_evaluated} of {outcome.pairs} flow pairs were needed{early}"
     )

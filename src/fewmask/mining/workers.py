@@ -22,14 +22,35 @@ from fewmask.mining.video_job import Job, Tools, run_job
 
 @dataclass(frozen=True)
 class VideoOutcome:
-    """What became of one video; ``skipped`` says why it gave nothing, ``note`` why it ended early."""
+    """What became of one video.
+
+    Attributes:
+        name: unique within the run.
+        source: where it came from.
+        frames: how many were looked at.
+        empty: frames of which no mask was kept.
+        proposals: mask candidates over all frames.
+        masks: how many of them were kept.
+        tracks: objects that they make up.
+        foreground: mean probability of foreground inside kept masks.
+        stability: mean IoU of kept masks with their tracks in the neighbouring frames.
+        reconsidered: frames in which motion and consistency changed what looks alone would have kept.
+        pairs_evaluated: synthetic flows that were needed.
+        pairs: synthetic flows that a full table would have needed.
+        skipped: why it gave nothing.
+        note: why it ended early.
+    """
 
     name: str
     source: str
     frames: int = 0
+    empty: int = 0
     proposals: int = 0
     masks: int = 0
     tracks: int = 0
+    foreground: float = 0.0
+    stability: float = 0.0
+    reconsidered: int = 0
     pairs_evaluated: int = 0
     pairs: int = 0
     skipped: str | None = None
@@ -118,9 +139,13 @@ def _outcome(video: MinedVideo) -> VideoOutcome:
         name=video.name,
         source=video.source,
         frames=len(video.frames),
+        empty=sum(not frame for frame in video.frames),
         proposals=video.proposals,
         masks=len(masks),
         tracks=len({mask.track for mask in masks}),
+        foreground=sum(mask.foreground for mask in masks) / max(len(masks), 1),
+        stability=sum(mask.stability for mask in masks) / max(len(masks), 1),
+        reconsidered=sum(bool(frame) and frame[0].rank > 0 for frame in video.frames),
         pairs_evaluated=video.pairs_evaluated,
         pairs=video.pairs,
         note=video.note,
