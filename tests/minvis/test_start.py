@@ -83,6 +83,14 @@ def test_bundled_weights_with_a_head_for_other_classes():
     assert small.network.config.id2label == {0: "cat", 1: "dog", 2: "emu"}
 
 
+def test_fewer_queries_are_the_first_of_the_weights():
+    few = start(Architecture(queries=7), ["object"], start_from="small").network
+    many = start(None, ["object"], start_from="small").network
+    for name in ("queries_features", "queries_embedder"):
+        one, other = (getattr(network.model.transformer_module, name).weight for network in (few, many))
+        assert torch.equal(one, other[:7])
+
+
 def small_folder():
     from fewmask.minvis.pretrained import folder_of
 
@@ -140,7 +148,7 @@ def test_what_cannot_be_started_from_is_named(squares, tmp_path):
     with pytest.raises(CheckpointError, match="nowhere"):
         start(None, ["a"], start_from=tmp_path / "nowhere")
     with pytest.raises(CheckpointError, match="another architecture"):
-        start(Architecture(queries=7), ["a"], start_from="small")
+        start(Architecture(queries=60), ["a"], start_from="small")
     (tmp_path / "bert").mkdir()
     (tmp_path / "bert" / "config.json").write_text(json.dumps({"model_type": "bert"}))
     with pytest.raises(CheckpointError, match="'bert'"):

@@ -20,6 +20,7 @@ from fewmask.minvis.segmenter import Mask2FormerSegmenter, QuerySegmenter, load_
 
 BUNDLED = "small"
 CLASS_HEAD = ("class_predictor.", "criterion.")  # what depends on the number of classes
+QUERIES = ("queries_features.weight", "queries_embedder.weight")
 
 
 def load(
@@ -139,7 +140,7 @@ def load_weights(network: nn.Module, path: Path, *, own_heads: bool = False) -> 
 
     Args:
         own_heads: leave the class head as it is where the file's has another number of classes, as the paper does
-            when it goes on from COCO weights.
+            when it goes on from COCO weights; and take the first queries of a file that has more of them.
 
     Raises:
         CheckpointError: missing, damaged, or of another architecture.
@@ -157,6 +158,9 @@ def load_weights(network: nn.Module, path: Path, *, own_heads: bool = False) -> 
         if state[key].shape != own[key].shape:
             if own_heads and key.startswith(CLASS_HEAD):
                 state[key] = own[key]
+                continue
+            if own_heads and key.endswith(QUERIES) and len(state[key]) > len(own[key]):
+                state[key] = state[key][: len(own[key])]
                 continue
             raise CheckpointError(
                 f"{path}: weights of another architecture, "

@@ -60,7 +60,7 @@ def start(
 
     Args:
         shape: of a small network; None = that of ``start_from``, or the default one. ``num_classes`` is taken from
-            ``categories``.
+            ``categories``; with fewer queries than ``start_from`` has, the first of those.
         categories: class names by label.
         start_from: ``small`` (the bundled weights), a folder of an earlier training, a folder that transformers or
             `fewmask convert minvis` wrote, or a hub name; None = at random.
