@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fewmask.vipmt.network import VIPMTNetwork
 from fewmask.vipmt.similarity import EPS, min_max, pool_channels, prior_maps, region_pixels, structural_similarity_maps
 
 
@@ -62,3 +65,35 @@ def test_empty_and_full_predictions_give_finite_maps_in_range():
 def test_channels_are_pooled_adaptively():
     features = torch.arange(8.0).view(1, 8, 1, 1)
     assert pool_channels(features, 4).flatten().tolist() == [0.5, 2.5, 4.5, 6.5]
+
+
+def test_fused_prior_compares_both_blocks_with_the_supports_mean(tiny_network, tiny_config):
+    config = replace(tiny_config, prior_features="fused", fused_blocks=(3, 4))
+    network = VIPMTNetwork(config).eval()
+    network.backbone.load_state_dict(tiny_network.backbone.state_dict())
+    generator = torch.Generator().manual_seed(3)
+    clip, picture = (torch.randn(n, 3, *config.input_size, generator=generator) for n in (2, 1))
+    mask = torch.zeros(1, *config.input_size)
+    mask[:, 8:32, 16:48] = 1
+    with torch.no_grad():
+        prior = network(clip, picture, mask).prior
+        query, support = network.encode(clip), network.encode(picture)
+
+    def unit(features, frame, row, column):
+        parts = [features.blocks[block - 1][frame, :, row, column] for block in (3, 4)]
+        return torch.cat([part / part.norm() for part in parts])
+
+    inside = mask[0, ::8, ::8].nonzero().tolist()
+    mean = torch.stack([unit(support, 0, row, column) for row, column in inside]).mean(0)
+    for frame in range(2):
+        cosine = torch.tensor(
+            [
+                [
+                    max(float(unit(query, frame, row, column) @ mean / mean.norm() / 2**0.5), 0.0)
+                    for column in range(prior.shape[2])
+                ]
+                for row in range(prior.shape[1])
+            ]
+        )
+        expected = (cosine - cosine.min()) / (cosine.max() - cosine.min())
+        torch.testing.assert_close(prior[frame], expected, atol=1e-3, rtol=1e-3)

@@ -28,6 +28,9 @@ class VIPMTConfig:
     """L, how often prototypes and query features refine each other."""
     prior_channels: int = 384
     """Channels that X4 is pooled to for the prior and the structural maps."""
+    prior_features: Literal["paper", "fused"] = "paper"
+    """What prior and structural maps compare: ``paper`` takes X4, and for the prior the support pixel that fits best;
+    ``fused`` the two fused blocks, each of unit length, and for the prior each support's mean foreground."""
     input_size: tuple[int, int] = (240, 424)
     """Height and width that frames are letterboxed to when the model is used on pictures and videos."""
     clip_length: int = 5
@@ -64,6 +67,8 @@ class VIPMTConfig:
             raise ConfigError(f"fused_blocks={self.fused_blocks} must name two of the four blocks 1..4")
         if self.prior not in ("per_frame", "running"):
             raise ConfigError(f"prior={self.prior!r} is unknown; use 'per_frame' or 'running'")
+        if self.prior_features not in ("paper", "fused"):
+            raise ConfigError(f"prior_features={self.prior_features!r} is unknown; use 'paper' or 'fused'")
         for name in ("iterations", "clip_length", "prior_channels", "iou_channels", "iou_hidden"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)} must be at least 1")
@@ -101,6 +106,7 @@ SMALL = VIPMTConfig(
     heads=4,
     iterations=2,
     prior_channels=160,
+    prior_features="fused",
     input_size=(160, 288),
     iou_channels=32,
     iou_hidden=64,

@@ -15,7 +15,7 @@ from fewmask.vipmt.heads import LearnedUpsampling, SegmentationHead
 from fewmask.vipmt.iou_net import IoUNet
 from fewmask.vipmt.iteration import IterationMaps, PrototypeTransformer
 from fewmask.vipmt.prototype_activation import ActivatedQuery, PrototypeActivation
-from fewmask.vipmt.similarity import pool_channels, structural_similarity_maps
+from fewmask.vipmt.similarity import compared_features, structural_similarity_maps
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ class VIPMTNetwork(nn.Module):
         with torch.no_grad():
             inside = token_logits.argmax(1) == 1
             if self.config.structural_maps:
-                pooled = pool_channels(features.blocks[3], self.config.prior_channels)
+                pooled = compared_features(features, self.config)
                 maps = structural_similarity_maps(pooled, inside, exemplars.regions)
             else:
                 maps = token_logits.new_zeros(len(inside), 4, *inside.shape[-2:])

@@ -9,7 +9,7 @@ from fewmask.vipmt.backbone import FrameFeatures
 from fewmask.vipmt.config import VIPMTConfig
 from fewmask.vipmt.exemplars import Exemplars
 from fewmask.vipmt.heads import residual_block
-from fewmask.vipmt.similarity import pool_channels, prior_maps, region_pixels
+from fewmask.vipmt.similarity import compared_features, prior_maps, region_pixels
 from fewmask.vipmt.token_masks import repair_degenerate, to_tokens
 
 AREA_EPS = 0.0005
@@ -34,9 +34,7 @@ class PrototypeActivation(nn.Module):
 
     def __init__(self, config: VIPMTConfig, block_channels: tuple[int, int, int, int]) -> None:
         super().__init__()
-        self.fused_blocks = config.fused_blocks
-        self.prior_channels = config.prior_channels
-        self.running_prior = config.prior == "running"
+        self.config = config
         channels = config.channels
         fused = sum(block_channels[block - 1] for block in config.fused_blocks)
         self.adjust_query = nn.Conv2d(fused, channels, 1, bias=False)
@@ -54,7 +52,7 @@ class PrototypeActivation(nn.Module):
 
     def fuse(self, features: FrameFeatures) -> Tensor:
         """The two fused blocks side by side, [N, C_a + C_b, h, w]."""
-        return torch.cat([features.blocks[block - 1] for block in self.fused_blocks], dim=1)
+        return torch.cat([features.blocks[block - 1] for block in self.config.fused_blocks], dim=1)
 
     def exemplars(self, features: FrameFeatures, masks: Tensor) -> Exemplars:
         """Encode frames with their masks [N, H, W].
@@ -68,15 +66,18 @@ class PrototypeActivation(nn.Module):
         prototypes = (adjusted * weights).sum((2, 3)) / (weights.sum((2, 3)) + AREA_EPS)
         spread = prototypes[:, :, None, None].expand_as(adjusted)
         tokens = self.merge_support(torch.cat((adjusted, spread), dim=1)).relu()
-        pooled = pool_channels(features.blocks[3], self.prior_channels)
+        pooled = compared_features(features, self.config)
         regions = tuple(region_pixels(frame, mask) for frame, mask in zip(pooled, inside, strict=True))
         return Exemplars(tokens, prototypes, repair_degenerate(inside), regions)
 
     def forward(self, features: FrameFeatures, exemplars: Exemplars) -> ActivatedQuery:
         """Activate T query frames by all exemplars, supports and memory together."""
         adjusted = self.dropout(self.adjust_query(self.fuse(features)).relu())
-        prior = prior_maps(pool_channels(features.blocks[3], self.prior_channels), exemplars.regions)
-        if self.running_prior:
+        regions = exemplars.regions
+        if self.config.prior_features == "fused":
+            regions = tuple(region.mean(0, keepdim=True) if len(region) else region for region in regions)
+        prior = prior_maps(compared_features(features, self.config), regions)
+        if self.config.prior == "running":
             counts = torch.arange(1, len(prior) + 1, dtype=prior.dtype, device=prior.device)
             prior = prior.cumsum(0) / counts[:, None, None]
         prototype = exemplars.prototypes.mean(0)[None, :, None, None].expand_as(adjusted)

@@ -6,6 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from fewmask.vipmt.backbone import FrameFeatures
+from fewmask.vipmt.config import VIPMTConfig
+
 EPS = 1e-7
 
 
@@ -14,6 +17,13 @@ def pool_channels(features: Tensor, channels: int) -> Tensor:
     count, _, height, width = features.shape
     pooled = functional.adaptive_avg_pool1d(features.flatten(2).transpose(1, 2), channels)
     return pooled.transpose(1, 2).reshape(count, channels, height, width)
+
+
+def compared_features(features: FrameFeatures, config: VIPMTConfig) -> Tensor:
+    """What prior and structural maps compare, [N, P, h, w]; see ``VIPMTConfig.prior_features``."""
+    if config.prior_features == "paper":
+        return pool_channels(features.blocks[3], config.prior_channels)
+    return torch.cat([functional.normalize(features.blocks[block - 1], dim=1) for block in config.fused_blocks], dim=1)
 
 
 def region_pixels(pooled: Tensor, inside: Tensor) -> Tensor:

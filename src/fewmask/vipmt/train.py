@@ -33,7 +33,7 @@ from fewmask.vipmt.feature_cache import FeatureCache
 from fewmask.vipmt.losses import SegmentedClip, clip_losses, iou_labels
 from fewmask.vipmt.mask_noise import noisy_masks
 from fewmask.vipmt.network import VIPMTNetwork
-from fewmask.vipmt.similarity import pool_channels, structural_similarity_maps
+from fewmask.vipmt.similarity import compared_features, structural_similarity_maps
 from fewmask.vipmt.token_masks import to_tokens
 from fewmask.vipmt.views import shot_mask
 
@@ -195,7 +195,7 @@ class VIPMTTask:
         truth = to_tokens(self.masks(item.episode, shots))
         noisy = noisy_masks(truth.cpu(), generator).to(truth.device)
         features = self.features.get(shots)
-        pooled = pool_channels(features.blocks[3], self._vipmt.config.prior_channels)
+        pooled = compared_features(features, self._vipmt.config)
         maps = structural_similarity_maps(pooled, noisy, support.regions)
         scores = self._vipmt.iou_net(features, torch.cat((noisy[:, None].to(maps.dtype), maps), dim=1))
         loss: Tensor = (scores - iou_labels(noisy, truth).to(scores.dtype)).abs().sum()
