@@ -3,6 +3,7 @@
 import contextlib
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -174,8 +175,9 @@ def test_exports(segment, clip, tmp_path):
 
 
 @pytest.mark.parametrize(("options", "named"), [
-    ({"batch": "4"}, "--batch cannot be used --support|--batch"),
+    ({"batch": "4"}, "--batch cannot be used with --support"),
     ({"short_side": 64}, "--short-side"),
+    ({"pool": Path("pool")}, "--pool cannot be used with --support"),
     ({"instances": "some"}, "components"),
     ({"weights": "nowhere"}, "nowhere"),
     ({"exports": ("voc",)}, "voc"),

@@ -57,7 +57,7 @@ def refuse_options(request: SegmentRequest, names: Sequence[str], beside: str) -
 
     Args:
         names: fields of the request that must have their defaults.
-        beside: how the user chose the method, for the message.
+        beside: how the user chose the method, for the message: "--support", "without --support".
 
     Raises:
         ConfigError: one of them was set.
@@ -65,4 +65,5 @@ def refuse_options(request: SegmentRequest, names: Sequence[str], beside: str) -
     defaults = {field.name: field.default for field in fields(SegmentRequest)}
     for name in names:
         if getattr(request, name) != defaults[name]:
-            raise ConfigError(f"--{name.replace('_', '-')} cannot be used {beside}; leave it out")
+            where = beside if beside.startswith("without") else f"with {beside}"
+            raise ConfigError(f"--{name.replace('_', '-')} cannot be used {where}; leave it out")

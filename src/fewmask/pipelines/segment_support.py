@@ -21,6 +21,11 @@ from fewmask.vipmt.stream import ClipStream
 from fewmask.vipmt.support import SupportSet, read_support
 
 INSTANCES = ("none", "components", "minvis")
+OTHERS = (
+    "pool", "support_video", "shots", "random_supports", "encoder",
+    "precision", "batch", "top_k", "ranking", "mode", "short_side",
+)  # fmt: skip
+"""Options of other methods."""
 MIN_SCORE = 0.0
 """Tracks shown by default: all; their scores are the network's guess of its own IoU, not a probability of the class."""
 
@@ -82,7 +87,7 @@ def run_segment_support(
         FewmaskError: anything wrong with the request, the supports, the weights or the source; results so far are
             kept.
     """
-    refuse_options(request, ("precision", "batch", "top_k", "mode", "short_side"), "--support")
+    refuse_options(request, OTHERS, "--support")
     if request.instances not in INSTANCES:
         raise ConfigError(f"instances {request.instances!r} is unknown; choose from {', '.join(INSTANCES)}")
     with open_frames(request.source, skip_broken=request.skip_broken) as frames:  # before the model: fail at once
