@@ -48,13 +48,10 @@ Kept = dict[Path, np.ndarray]
 
 def kept_by(clips: list[Clip], cache: Path, weights: str, mirrored: bool) -> dict[str, Kept]:
     """What every way of selecting keeps: arm -> picture -> masks [n, H, W]."""
-    network = BackgroundNet.from_pretrained()
     answers: dict[str, Kept] = {}
     found = {clip.name: proposals(clip, cache, lambda: MinvisProposals(weights, "cpu")) for clip in clips}
     for clip in clips:
-        backgrounds = [network.background(read(picture)) for picture in clip.pictures]
-        for title, changes in ABLATIONS.items():
-            masks = selected(clip, found[clip.name], backgrounds, MiningSettings(**changes))[2]
+        for title, masks in ablations(clip, found[clip.name], cache).items():
             answers.setdefault(title, {}).update(zip(clip.pictures, masks, strict=True))
     answers["best threshold"] = above_best_threshold(clips, found)
     if mirrored:
@@ -71,6 +68,27 @@ def kept_by(clips: list[Clip], cache: Path, weights: str, mirrored: bool) -> dic
             answers["selected with ground truth"][picture] = fitting
             answers["trained with ground truth"][picture] = truth[None] if truth.any() else best[:0]
     return answers
+
+
+def ablations(clip: Clip, found: list[tuple[np.ndarray, np.ndarray]], cache: Path) -> dict[str, list[np.ndarray]]:
+    """What each ablation keeps of every frame of a clip, [n, H, W]; from the cache where it has them."""
+    path = cache / f"{clip.name}.{len(clip.pictures)}.kept.json"
+    size = list(clip.truths[0].shape)
+    if not path.exists():
+        network = BackgroundNet.from_pretrained()
+        backgrounds = [network.background(read(picture)) for picture in clip.pictures]
+        kept = {title: selected(clip, found, backgrounds, MiningSettings(**changes))[2]
+                for title, changes in ABLATIONS.items()}  # fmt: skip
+        codes = {title: [[c["counts"] for c in rle.encode_many(masks)] if len(masks) else [] for masks in frames]
+                 for title, frames in kept.items()}  # fmt: skip
+        path.write_text(json.dumps(codes))
+    nothing = np.zeros((0, *size), dtype=bool)
+    return {
+        title: [
+            rle.decode_many([{"size": size, "counts": c} for c in counts]) if counts else nothing for counts in frames
+        ]
+        for title, frames in json.loads(path.read_text()).items()
+    }
 
 
 def above_best_threshold(clips: list[Clip], found: dict[str, list[tuple[np.ndarray, np.ndarray]]]) -> Kept:
@@ -127,7 +145,8 @@ def refined(arm: str, kept: Kept, arguments: argparse.Namespace, labelled: CocoD
     strategy = "retrain" if arm.endswith("retrained") else "finetune"
     source = dataset_of(kept, arguments.davis / "JPEGImages")
     data = replace(training_mix(source, labelled, RefineRequest(strategy)), validate=None)
-    optimisation = {"steps": steps, "warmup": min(10, steps // 4), "learning_rate": arguments.rate, "ema": 0.97}
+    optimisation = {"steps": steps, "warmup": min(10, steps // 4), "learning_rate": arguments.rate, "ema": 0.97,
+                    "checkpoint_every": 10}  # fmt: skip
     settings = RECIPE.train.model_copy(update=optimisation)
     recipe = RECIPE.model_copy(update={"train": settings, "validation_short_side": arguments.short_side})
     train(

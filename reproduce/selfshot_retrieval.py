@@ -88,12 +88,16 @@ def main():
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int)
     parser.add_argument("--views", type=int)
+    parser.add_argument("--frames", type=int, help="pictures per clip")
+    parser.add_argument("--side", type=int, help="pixels of a picture's side")
     options = parser.parse_args()
     torch.set_num_threads(1 if options.scale == "small" else torch.get_num_threads())
     path = options.recipe or RECIPES / f"clip_encoder_{options.scale}.toml"
     base = ClipEncoderRecipe.model_validate(tomllib.loads(path.read_text()))
     if options.views:
         base = base.model_copy(update={"views": options.views})
+    shape = {name: value for name in ("frames", "side") if (value := getattr(options, name))}
+    base = base.model_copy(update={"network": base.network.model_copy(update=shape)})
     seen, unseen = folders(options.train), folders(options.eval)
     classes = [shown for _, shown in unseen + seen]
     videos = [video for video, _ in seen] + find_videos(options.videos)

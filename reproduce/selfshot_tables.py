@@ -1,0 +1,182 @@
+r"""Tables 1, 3, 5 and 9 and Figure 2 of Self-Shot: video AP at IoU 0.5 on classes that training has not seen.
+
+    python reproduce/selfshot_tables.py --train seen/instances.json --eval unseen/instances.json \
+        --initial mobilenet.safetensors --encoder rank=ENCODER/weights --tables 1 3 5 9 fig2
+    python reproduce/selfshot_tables.py ... --weights RUN/weights --tables 1 5 fig2      # a network trained before
+
+Both files come from `fewmask synth` with disjoint classes (`--hold-out-classes`, `--classes`). The pool is the videos
+of both, unlabelled; the query itself is left out. Oracle supports are other videos of the query's class. Tables 3 and 9
+train one network per row and seed. `--scale paper` takes the paper's recipe and datasets of the same format (Self-VIS).
+"""
+
+import argparse
+import tempfile
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from fewmask.datasets.ytvis import read_ytvis
+from fewmask.selfshot.clips import square
+from fewmask.selfshot.contact_sheet import clip_pictures
+from fewmask.selfshot.embedders import load_embedder
+from fewmask.selfshot.evaluate import Episode, evaluate, oracle_episodes, video_places
+from fewmask.selfshot.pretrained import load_transformer
+from fewmask.selfshot.train_transformer import TransformerRecipe, TransformerTask
+from fewmask.training.loop import train
+
+RECIPES = Path(__file__).parents[1] / "recipes" / "selfshot"
+PAPER_1 = {
+    "random": (44.3, 44.9, 44.8, 45.1, 45.1), "fixed": (46.9, 48.3, 48.5, 48.2, 48.4),
+    "moco": (49.4, 51.6, 51.9, 51.7, 51.9), "mil_nce": (50.1, 52.5, 52.6, 52.9, 53.3),
+    "rank": (51.4, 54.3, 54.6, 55.2, 55.4), "oracle": (53.2, 56.6, 56.1, 57.6, 57.8),
+}  # fmt: skip
+# With oracle supports (the paper's Table 10), for a small pool would add the errors of retrieval.
+PAPER_3 = {"dec": (42.9, 43.4), "enc+dec": (44.5, 44.8), "fuser+dec": (50.6, 53.7), "all": (53.2, 56.6)}
+PAPER_5 = {
+    (0, 1): 53.2, (0, 5): 56.6, (1, 0): 51.4, (1, 1): 53.6, (2, 2): 54.8, (3, 2): 55.2, (4, 1): 55.1, (5, 0): 54.3,
+}  # fmt: skip
+PAPER_9 = {"none": (49.4, 52.3), "support": (50.3, 53.7), "query": (52.4, 55.9), "both": (53.2, 56.6)}
+SHOTS = (1, 5, 6, 8, 10)
+
+
+class Episodes:
+    """Queries of unseen classes and everything that could support them."""
+
+    def __init__(self, seen, unseen, *, most, seed):
+        self.dataset, self.root = read_ytvis(unseen), unseen.parent / "JPEGImages"
+        train_set = read_ytvis(seen)
+        places = video_places(self.dataset, self.root)
+        self.own = dict(places)
+        self.pool = [*places.values(), *video_places(train_set, seen.parent / "JPEGImages").values()]
+        self.oracle = oracle_episodes(self.dataset, self.root, shots=max(SHOTS), seed=seed)
+        chosen = np.random.default_rng(seed).permutation(len(self.oracle))[:most]
+        self.oracle = [self.oracle[place] for place in chosen]
+        self.seed, self.vectors = seed, {}
+
+    def supported(self, method, k, pool_size=None):
+        """The episodes with k supports of one method, among the first pool_size videos of a shuffled pool."""
+        if method == "oracle":
+            return [Episode(e.video, e.category, e.supports[:k]) for e in self.oracle]
+        order = np.random.default_rng((self.seed, 1)).permutation(len(self.pool))
+        pool = [self.pool[place] for place in order[:pool_size]]
+        found = []
+        for number, episode in enumerate(self.oracle):
+            own = self.own[episode.video]
+            others = [place for place in pool if place != own]
+            if method == "random":
+                chosen = np.random.default_rng((self.seed, 2, number)).permutation(len(others))[:k]
+            else:
+                chosen = np.argsort(-np.stack([self.vectors[method][p] for p in others]) @ self.vectors[method][own])[
+                    :k
+                ]
+            found.append(Episode(episode.video, episode.category, tuple(others[place] for place in chosen)))
+        return found
+
+    def embed(self, method, embedder):
+        self.vectors[method] = {}
+        for place in self.pool:
+            clip = np.stack([square(rgb) for rgb in clip_pictures(place, 5)])
+            self.vectors[method][place] = embedder.embed(clip[None])[0]
+
+
+class Scores:
+    """Mean and spread over seeds of the pooled AP, and of the mean over classes."""
+
+    def __init__(self):
+        self.cells = {}
+
+    def add(self, row, column, result):
+        self.cells.setdefault((row, column), []).append((100 * (result.pooled or 0), 100 * (result.mean or 0)))
+
+    def show(self, title, paper):
+        print(f"\n{title}: AP50 pooled ± spread over seeds (mean over classes) [paper]", flush=True)
+        for row in dict.fromkeys(row for row, _ in self.cells):
+            texts = []
+            for column in dict.fromkeys(column for _, column in self.cells):
+                values = np.array(self.cells.get((row, column), [(np.nan, np.nan)]))
+                printed = paper.get((row, column), "")
+                pooled, by_class = values.T
+                texts.append(f"{pooled.mean():5.1f} ± {pooled.std():3.1f} ({by_class.mean():4.1f}) [{printed}]")
+            print(f"{row!s:<10}", "  ".join(texts), flush=True)
+
+
+def trained(options, base, seed, **changes):
+    """A network trained for this row."""
+    settings = base.train.model_copy(update={"seed": seed, **({"steps": options.steps} if options.steps else {})})
+    recipe = base.model_copy(update={"network": base.network.model_copy(update=changes), "train": settings})
+    task = TransformerTask(recipe, read_ytvis(options.train), options.train.parent / "JPEGImages", options.initial)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    with tempfile.TemporaryDirectory() as out:
+        train(task, settings, Path(out), device=device)
+        return load_transformer(Path(out) / "weights", device=device)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--train", type=Path, required=True, help="YouTube-VIS file of seen classes")
+    parser.add_argument("--eval", type=Path, required=True, help="YouTube-VIS file of unseen classes")
+    parser.add_argument("--weights", type=Path, help="in place of training the network of tables 1, 5 and figure 2")
+    parser.add_argument("--initial", type=Path, help="ImageNet weights of the backbone")
+    parser.add_argument("--encoder", action="append", default=[], help="NAME=FOLDER of a trained clip encoder")
+    parser.add_argument("--tables", nargs="+", default=["1"], choices=["1", "3", "5", "9", "fig2"])
+    parser.add_argument("--shots", type=int, nargs="+", default=list(SHOTS), choices=SHOTS)
+    parser.add_argument("--scale", choices=["small", "paper"], default="small")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--episodes", type=int, default=60)
+    options = parser.parse_args()
+    if options.scale == "small":
+        torch.set_num_threads(1)
+    base = TransformerRecipe.model_validate(tomllib.loads((RECIPES / f"transformer_{options.scale}.toml").read_text()))
+    encoders = {"fixed": "fixed", **dict(pair.split("=", 1) for pair in options.encoder)}
+    tables = {name: Scores() for name in options.tables}
+    for seed in range(options.seeds):
+        episodes = Episodes(options.train, options.eval, most=options.episodes, seed=seed)
+        if {"1", "5", "fig2"} & set(tables):
+            for name, folder in encoders.items():
+                episodes.embed(name, load_embedder(folder))
+            network = load_transformer(options.weights) if options.weights else trained(options, base, seed)
+            encoded = {}
+
+            def score(supported, network=network, encoded=encoded, episodes=episodes):
+                return evaluate(network, episodes.dataset, episodes.root, supported, encoded=encoded)
+
+            best = list(encoders)[-1]
+            for method in ("random", *encoders, "oracle") if "1" in tables else ():
+                for k in options.shots:
+                    tables["1"].add(method, k, score(episodes.supported(method, k)))
+            for found, given in PAPER_5 if "5" in tables else ():
+                both = zip(episodes.supported("oracle", given), episodes.supported(best, found), strict=True)
+                mixed = [Episode(a.video, a.category, a.supports + b.supports) for a, b in both]
+                tables["5"].add(f"{found} found", given, score(mixed))
+            for size in (10, 30, 100, None) if "fig2" in tables else ():
+                supported = episodes.supported(best, 5, size)
+                tables["fig2"].add(best, size or len(episodes.pool), score(supported))
+        rows = {
+            "3": {
+                "dec": {"encoder_layers": 0, "fuser_layers": 0}, "enc+dec": {"fuser_layers": 0},
+                "fuser+dec": {"encoder_layers": 0}, "all": {},
+            },
+            "9": {name: {"position": name} for name in PAPER_9},
+        }  # fmt: skip
+        for table in {"3", "9"} & set(tables):
+            for row, changes in rows[table].items():
+                network = trained(options, base, seed, **changes)
+                for k in (1, 5):
+                    supported = episodes.supported("oracle", k)
+                    tables[table].add(row, k, evaluate(network, episodes.dataset, episodes.root, supported))
+    papers = {
+        "1": {(row, k): value for row, values in PAPER_1.items() for k, value in zip(SHOTS, values, strict=True)},
+        "3": {(row, k): value for row, values in PAPER_3.items() for k, value in zip((1, 5), values, strict=True)},
+        "5": {(f"{found} found", given): value for (found, given), value in PAPER_5.items()},
+        "9": {(row, k): value for row, values in PAPER_9.items() for k, value in zip((1, 5), values, strict=True)},
+        "fig2": {},
+    }
+    for name, scores in tables.items():
+        scores.show(f"Table {name}" if name != "fig2" else "Figure 2, by size of the pool", papers[name])
+
+
+if __name__ == "__main__":
+    main()
