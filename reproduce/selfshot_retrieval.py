@@ -59,6 +59,23 @@ def features_of(network, videos):
     return torch.stack(found)
 
 
+def all_views(task, videos):
+    """What the frozen backbone says of every fixed view, [videos, views, width]."""
+    task.network.eval()
+    return np.stack([[task._known_view(v, i) for i in range(task.recipe.views)] for v in range(videos)])
+
+
+def kept(folder, name, make):
+    """An array from the cache, made at first use."""
+    if folder is None:
+        return make()
+    path = folder / f"{name}.npy"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        np.save(path, make())
+    return np.load(path)
+
+
 @torch.inference_mode()
 def precision(network, features, classes, queries):
     """Mean over classes of the mean share of the K nearest others that show the query's class."""
@@ -90,6 +107,8 @@ def main():
     parser.add_argument("--views", type=int)
     parser.add_argument("--frames", type=int, help="pictures per clip")
     parser.add_argument("--side", type=int, help="pixels of a picture's side")
+    parser.add_argument("--objectives", nargs="+", default=list(OBJECTIVES), choices=list(OBJECTIVES))
+    parser.add_argument("--cache", type=Path, help="folder that keeps what a frozen backbone says, for the next call")
     options = parser.parse_args()
     torch.set_num_threads(1 if options.scale == "small" else torch.get_num_threads())
     path = options.recipe or RECIPES / f"clip_encoder_{options.scale}.toml"
@@ -105,14 +124,14 @@ def main():
     start_from(start, options.initial)
     frozen = base.backbone_rate == 0
     pool = [video for video, _ in unseen + seen]
-    features = features_of(start.eval(), pool)
+    features = torch.from_numpy(kept(options.cache, "pool", lambda: features_of(start.eval(), pool).numpy()))
     print(f"{len(unseen)} queries of {len(set().union(*(c for _, c in unseen)))} unseen classes, pool of {len(pool)}")
     print(f"{'random':<10} {100 * precision(start, None, classes, len(unseen)):5.1f}  (expected)")
     rows = {"fixed": [precision(start, features, classes, len(unseen))]}
     print(f"{'fixed':<10} {100 * rows['fixed'][0]:5.1f}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        views = {}
-        for row, objective in OBJECTIVES.items():
+        for row in options.objectives:
+            objective = OBJECTIVES[row]
             rows[row] = []
             for seed in range(options.seeds):
                 settings = base.train.model_copy(
@@ -120,8 +139,10 @@ def main():
                 )
                 recipe = base.model_copy(update={"objective": objective, "train": settings})
                 task = ClipEncoderTask(recipe, videos, Path(folder) / "frames", options.initial)
-                # Views of a frozen backbone are the same for every seed, and for both objectives on clips.
-                task._views = views.setdefault(objective == "instance", {})
+                if base.views:  # the same for every seed, and for both objectives on clips
+                    name = "frames" if objective == "instance" else "clips"
+                    known = kept(options.cache or Path(folder), name, lambda task=task: all_views(task, len(videos)))
+                    task._views = {place: known[place] for place in np.ndindex(known.shape[:2])}
                 out = Path(folder) / f"{row}-{seed}"
                 out.mkdir()
                 train(task, settings, out, device=torch.device("cpu" if frozen else "cuda"))
@@ -131,7 +152,7 @@ def main():
             values = 100 * np.array(rows[row])
             print(f"{row:<10} {values.mean():5.1f} ± {values.std():.1f}  {values.round(1).tolist()}", flush=True)
     fixed = rows["fixed"][0]
-    for row in OBJECTIVES:
+    for row in options.objectives:
         print(f"{row} beats fixed features in {sum(value > fixed for value in rows[row])} of {options.seeds} seeds")
 
 

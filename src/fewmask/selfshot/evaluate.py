@@ -69,6 +69,8 @@ def evaluate(
     root: Path,
     episodes: Sequence[Episode],
     settings: StreamSettings = ALL_TRACKS,
+    *,
+    encoded: dict[ClipPlace, Tensor] | None = None,
 ) -> VideoAP:
     """Video AP at IoU 0.5 over episodes; the network is left in evaluation mode.
 
@@ -77,13 +79,14 @@ def evaluate(
         root: folder of its frame files.
         episodes: what to segment.
         settings: how windows become tracks.
+        encoded: supports that the same network has encoded before; more are entered.
 
     Raises:
         VideoError: a frame of a query or support cannot be read.
     """
     network.eval()
     videos = {video.id: video for video in dataset.videos}
-    encoded: dict[ClipPlace, Tensor] = {}
+    encoded = {} if encoded is None else encoded
     results: list[YtvisResult] = []
     truths: list[YtvisAnnotation] = []
     queries: list[YtvisVideo] = []
