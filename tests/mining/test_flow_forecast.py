@@ -52,7 +52,7 @@ def test_what_was_seen_in_other_pairs_is_carried_over(costs):
     told = forecast.inside()
     # (0, 3), (0, 0): masks 0 and 1 with partners, as in (1, 0); (1, 1): 0 without, 1 and 2 with.
     for pair in ((0, 0), (0, 3), (0, 1), (1, 0), (1, 1)):
-        assert 0.9 * true[pair] <= told[pair] * (1 + 1e-9) <= true[pair] * (1 + 1e-9) + 1e-9
+        assert 0.7 * true[pair] <= told[pair] * (1 + 1e-9) <= true[pair] * (1 + 1e-9) + 1e-9
     assert not told[2].any()  # nothing is selected there
 
 
@@ -60,7 +60,7 @@ def test_what_was_seen_fades_where_the_next_frame_looks_different(costs):
     forecast = FlowForecast(costs)
     forecast.learn(0, 1, (0.5, 0.0))  # mask 0 without its partner
     assert forecast.inside()[0, 0] == 0  # with it most of what lies near mask 0 looks different
-    assert forecast.inside()[0, 1] == pytest.approx(0.95 * 0.5)
+    assert forecast.inside()[0, 1] == pytest.approx(0.95 * 0.75 * 0.5)  # and less is sure of what vanished
     forecast.learn(0, 0, (0.02, 0.0))
     assert forecast.inside()[1, 3] == pytest.approx(0.95 * 0.02)  # the same near mask 0; mask 2 was not seen
 

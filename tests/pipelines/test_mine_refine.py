@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,16 +14,26 @@ from square_data import write_pictures
 from fewmask.datasets.coco import read_coco
 from fewmask.errors import ConfigError, DatasetError
 from fewmask.mining.maskrcnn import MaskRcnnProposals, class_agnostic_maskrcnn
+from fewmask.mining.maskrcnn_train import MaskRcnnRecipe
 from fewmask.minvis.architecture import Architecture, build
 from fewmask.minvis.pretrained import load_weights, save_small
+from fewmask.minvis.train import MinvisRecipe
 from fewmask.models.checkpoint_file import read_checkpoint
 from fewmask.pipelines.mine import MineRequest, run_mine
-from fewmask.pipelines.refine import RefineRequest, check_refinable, run_refine, training_mix
+from fewmask.pipelines.refine import (
+    MASK_RCNN_RECIPE,
+    RECIPE,
+    RefineRequest,
+    check_refinable,
+    run_refine,
+    training_mix,
+)
+from fewmask.pipelines.train import read_recipe
 
 TINY = Architecture(
     backbone="timm:mobilenetv3_small_050", queries=6, width=32, encoder_layers=1, decoder_layers=1, feedforward=32
 )
-RECIPE = """
+SHORT = """
 sizes = [[64, 64]]
 points = 64
 [train]
@@ -58,7 +69,7 @@ def mined(weights, tmp_path):
         [str(video)], tmp_path / "out", weights=str(weights), workers=1, device="cpu", settings=SETTINGS
     )
     run_mine(request)
-    (tmp_path / "recipe.toml").write_text(RECIPE)
+    (tmp_path / "recipe.toml").write_text(SHORT)
     return request
 
 
@@ -124,6 +135,13 @@ def test_the_papers_network(labelled, tmp_path):
     assert not any(".bn" in name or "running" in name for name in changed)  # norms are frozen
     masks, scores = MaskRcnnProposals(done.weights, short_side=64).propose(np.zeros((64, 64, 3), np.uint8))
     assert len(masks) == len(scores)
+
+
+def test_recipes_on_disk_are_the_built_in_ones():
+    folder = Path(__file__).parents[2] / "recipes" / "mining"
+    assert read_recipe(folder / "refine_minvis.toml", MinvisRecipe) == RECIPE
+    paper = read_recipe(folder / "refine_maskrcnn.toml", MaskRcnnRecipe)
+    assert paper.train == MASK_RCNN_RECIPE.train.model_copy(update={"batch_size": 16})
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ from fewmask.mining.flow_costs import BoolMasks, Costs, FlowCosts, joined
 
 _REACH = 4  # pixels around a mask, at the size at which flow is computed, that count as near
 _FADING = 1.5  # what was seen counts this much less for every pixel near the mask that looks different, in masks
+_LOST = 0.15  # a mask of which the next selection shows less than this share near it has vanished,
+_GUESS = 0.25  # its flow is arbitrary, and what was seen of it counts this much less
 _LEAST_SLACK, _MOST_SLACK = 0.02, 0.05  # share by which a forecast is lowered; between them, what it missed by so far
 _TRIALS = 3  # forecasts that must have been tested before less than the most slack is trusted
 
@@ -25,7 +27,9 @@ class FlowForecast:
 
     def __init__(self, costs: FlowCosts) -> None:
         """Start knowing nothing of the pairs of ``costs``."""
-        unlike = _unlikeness(costs.masks, joined(costs.following_masks, costs.following_combinations))  # [N, K', K']
+        following = joined(costs.following_masks, costs.following_combinations)
+        unlike, shown = _near(costs.masks, following)  # [N, K', K'], [N, K']
+        self._trust = np.where(shown < _LOST, 1 - _GUESS, 1.0)
         self._holds = np.maximum(0.0, 1 - _FADING * unlike)
         self._same = unlike == 0
         self._combinations = costs.combinations
@@ -52,18 +56,24 @@ class FlowForecast:
         known = np.isfinite(alike)
         alike = np.where(known, alike, 0.0)
         faded = (self._holds * alike[:, :, None]).max(axis=1, initial=0.0)
-        self._expected = self._selects @ np.where(known, alike, faded)
+        self._expected = self._selects @ (self._trust * np.where(known, alike, faded))
         slack = min(max(self._missed_by, _LEAST_SLACK), _MOST_SLACK) if self._tested >= _TRIALS else _MOST_SLACK
         return (1 - slack) * self._expected
 
 
-def _unlikeness(masks: BoolMasks, following: Sequence[npt.NDArray[np.bool_]]) -> Costs:
-    """Pixels near each mask in which two selections of the next frame differ, as a share of the mask, [N, K', K']."""
+def _near(masks: BoolMasks, following: Sequence[npt.NDArray[np.bool_]]) -> tuple[Costs, Costs]:
+    """What the selections of the next frame show near each mask, in pixels as shares of the mask.
+
+    Returns:
+        By how much two selections differ, [N, K', K'], and how much each shows, [N, K'].
+    """
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * _REACH + 1, 2 * _REACH + 1))
-    shares = np.zeros((len(masks), len(following), len(following)))
+    differ = np.zeros((len(masks), len(following), len(following)))
+    show = np.zeros((len(masks), len(following)))
     for i, mask in enumerate(masks):
         near = cv2.dilate(mask.view(np.uint8), disc) > 0
         shown = np.array([selection[near] for selection in following], dtype=np.float64)
-        pixels = shown.sum(axis=1)
-        shares[i] = (pixels[:, None] + pixels[None] - 2 * (shown @ shown.T)) / max(mask.sum(), 1)
-    return shares
+        pixels, area = shown.sum(axis=1), max(int(mask.sum()), 1)
+        differ[i] = (pixels[:, None] + pixels[None] - 2 * (shown @ shown.T)) / area
+        show[i] = pixels / area
+    return differ, show
