@@ -12,7 +12,7 @@ from mining_red_square import write_video
 from square_data import write_pictures
 
 from fewmask.datasets.coco import read_coco
-from fewmask.errors import ConfigError, DatasetError
+from fewmask.errors import DatasetError, FewmaskError
 from fewmask.mining.maskrcnn import MaskRcnnProposals, class_agnostic_maskrcnn
 from fewmask.mining.maskrcnn_train import MaskRcnnRecipe
 from fewmask.minvis.architecture import Architecture, build
@@ -151,10 +151,12 @@ def test_recipes_on_disk_are_the_built_in_ones():
         ({}, {"strategy": "magic"}, "finetune or retrain"),
         ({}, {"strategy": "retrain"}, "--labelled"),
         ({}, {"rounds": 0}, "rounds 0"),
+        ({}, {"labelled": Path("none.json")}, "none.json: no such file"),
+        ({"proposals": "maskrcnn"}, {"recipe": Path("none.toml")}, "none.toml: cannot be read"),
     ],
 )
 def test_what_is_refused(mined_changes, changes, message, tmp_path):
     mined = replace(MineRequest(["v.mp4"], tmp_path / "out"), **mined_changes)
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(FewmaskError, match=message):
         check_refinable(mined, replace(RefineRequest(), **changes))
     assert not (tmp_path / "out").exists()

@@ -141,7 +141,8 @@ def check_refinable(mined: MineRequest, request: RefineRequest) -> None:
     """Refuse what `run_refine` could not do, before hours of mining.
 
     Raises:
-        ConfigError: says what is missing.
+        ConfigError: says what is missing or wrong.
+        DatasetError: no labelled file where it should be.
     """
     if mined.proposals not in {"minvis", "maskrcnn"}:
         raise ConfigError(f"proposals {mined.proposals} cannot be refined; mine with --proposals minvis or maskrcnn")
@@ -151,6 +152,9 @@ def check_refinable(mined: MineRequest, request: RefineRequest) -> None:
         raise ConfigError("refine retrain mixes labelled pictures in; name them with --labelled COCO.json")
     if request.rounds < 1 or request.hold_out < 2:
         raise ConfigError(f"rounds {request.rounds} and hold_out {request.hold_out} must be at least 1 and 2")
+    if request.labelled is not None and not request.labelled.is_file():
+        raise DatasetError(f"{request.labelled}: no such file; --labelled takes a COCO file of instances")
+    _recipe(mined, request)
 
 
 def training_mix(mined: CocoDataset, labelled: CocoDataset | None, request: RefineRequest) -> TrainingData:
