@@ -14,7 +14,7 @@ from fewmask.selfshot.frozen_maps import FrozenMaps
 from fewmask.selfshot.mask_head import AttentionMaps, DeformableConv
 from fewmask.selfshot.pretrained import load_transformer, save_transformer, start_backbone
 from fewmask.selfshot.set_losses import clip_losses
-from fewmask.selfshot.stream import SelfShotStream, StreamSettings, track_agreement
+from fewmask.selfshot.stream import SelfShotStream, StreamSettings, distinct, track_agreement
 from fewmask.selfshot.tracks import ClipPrediction, ClipTargets, SlotPrediction
 from fewmask.selfshot.transformer import PAPER, CommonInstanceTransformer, TransformerConfig
 
@@ -298,6 +298,17 @@ def test_frames_of_another_size_and_impossible_overlaps_are_refused():
         stream.step(Frame(1, 0.1, np.zeros((64, 90, 3), np.uint8)))
     with pytest.raises(ConfigError, match="overlap 8"):
         SelfShotStream(Oracle(), torch.zeros(1, 24), StreamSettings(overlap=8))
+
+
+def test_of_two_slots_with_one_object_the_better_is_kept():
+    masks = np.zeros((3, 2, 4, 4), bool)
+    masks[0, :, :2] = masks[1, :, :2] = True
+    masks[1, 0, 2] = True
+    masks[2, :, 3] = True
+    assert distinct(masks, np.array([0.6, 0.9, 0.3]), 0.5) == [1, 2]
+    assert distinct(masks, np.array([0.9, 0.6, 0.3]), 0.5) == [0, 2]
+    assert distinct(masks, np.array([0.9, 0.6, 0.3]), 0.9) == [0, 1, 2]
+    assert distinct(masks[:0], np.zeros(0), 0.5) == []
 
 
 def test_track_agreement_is_intersection_over_union_of_volumes():

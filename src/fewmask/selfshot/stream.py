@@ -35,6 +35,7 @@ class StreamSettings:
         overlap: frames that two windows share, at least 1 and below T; None = a quarter of T.
         min_score: slots below this mean foreground probability are no track; raising it drops doubtful objects.
         min_presence: a track is absent from frames whose foreground probability is below this.
+        duplicate: of two slots of one window whose masks overlap by more than this IoU, the better one is kept.
         same_track: mean mask IoU over the shared frames from which two windows' tracks are one object.
     """
 
@@ -42,6 +43,7 @@ class StreamSettings:
     min_score: float = 0.5
     min_presence: float = 0.3
     same_track: float = 0.3
+    duplicate: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -147,8 +149,10 @@ class SelfShotStream:
             logits = self._masks(prediction, kept)[:, : len(pictures)].float()
             present = foreground[kept] >= self._settings.min_presence
             inside = ((logits > 0) & present[..., None, None]).cpu().numpy()
+            single = distinct(inside, scores[kept].cpu().numpy(), self._settings.duplicate)
+            inside, logits, present = inside[single], logits[single], present[single]
+            kept_scores = tuple(scores[kept][single].tolist())
         track_ids = self._joined(inside[:, : self._reported])
-        kept_scores = tuple(scores[kept].tolist())
         for place in range(self._reported, len(self._frames)):
             index, time_s, _ = self._frames[place]
             masks = self._native(logits[:, place], present[:, place])
@@ -189,10 +193,26 @@ class SelfShotStream:
         return tuple(mask if seen else None for mask, seen in zip(encoded, visible.tolist(), strict=True))
 
 
+def distinct(masks: npt.NDArray[np.bool_], scores: npt.NDArray[np.float32], most: float) -> list[int]:
+    """Which of some tracks to keep so that no two overlap by an IoU above ``most``; the better scored ones.
+
+    Args:
+        masks: bool [m, T, h, w].
+        scores: [m].
+        most: in [0, 1].
+    """
+    agreement = track_agreement(masks, masks)
+    kept: list[int] = []
+    for track in np.argsort(-scores, kind="stable").tolist():
+        if all(agreement[track, other] <= most for other in kept):
+            kept.append(track)
+    return sorted(kept)
+
+
 def track_agreement(rows: npt.NDArray[np.bool_], columns: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
     """IoU over all pixels of the shared frames, bool [R, O, h, w] and [C, O, h, w] -> [R, C]; 0 if both are empty."""
-    left = rows.reshape(len(rows), -1).astype(np.float64)
-    right = columns.reshape(len(columns), -1).astype(np.float64)
+    left = rows.reshape(len(rows), int(np.prod(rows.shape[1:]))).astype(np.float64)
+    right = columns.reshape(len(columns), left.shape[1]).astype(np.float64)
     common = left @ right.T
     union = left.sum(1)[:, None] + right.sum(1)[None] - common
     return np.asarray(np.divide(common, union, out=np.zeros_like(common), where=union > 0))
