@@ -43,34 +43,33 @@ class FlowCosts:
         self._pair, self._estimate = pair, estimate
         self.masks, self.combinations = masks, combinations
         self.following_masks, self.following_combinations = following_masks, following_combinations
-        self._selections = joined(masks, combinations)
-        self._following_selections = joined(following_masks, following_combinations)
+        selections = joined(masks, combinations)
         self._scale = divisor(pair.flow.shape[0] * pair.flow.shape[1], reduction)
-        self._outside = [
-            _l1(pair.flow[~selected], background_flow(pair.flow, selected)) for selected in self._selections
-        ]
+        self._outside = [_l1(pair.flow[~selected], background_flow(pair.flow, selected)) for selected in selections]
+        self._empty = np.array([not selected.any() for selected in selections])
 
     @property
     def bounds(self) -> Costs:
         """Lower bounds of L_F, float64 [K, K']: the part outside the masks selected at t."""
         column = np.array(self._outside)[:, None] / self._scale
-        return np.repeat(column, len(self._following_selections), axis=1)
+        return np.repeat(column, len(self.following_combinations), axis=1)
 
     @property
     def known(self) -> npt.NDArray[np.bool_]:
         """Where the bound is the cost itself, bool [K, K']: nothing is selected at t."""
-        empty = np.array([not selected.any() for selected in self._selections])
-        return np.repeat(empty[:, None], len(self._following_selections), axis=1)
+        return np.repeat(self._empty[:, None], len(self.following_combinations), axis=1)
 
     def inside(self, k: int, following_k: int) -> tuple[float, ...]:
         """What the pair adds to its bound inside each mask of combination ``k``; one call of the estimator.
 
         A pixel that two masks share counts in the first.
         """
-        free = self._selections[k].copy()
-        if not free.any():
+        if self._empty[k]:
             return (0.0,) * len(self.combinations[k])
-        flow = composite_flow(self._pair, free, self._following_selections[following_k], self._estimate)
+        # Unions are cheap and many: kept, they would take more memory than all the rest.
+        free = _union(self.masks, self.combinations[k])
+        following = _union(self.following_masks, self.following_combinations[following_k])
+        flow = composite_flow(self._pair, free, following, self._estimate)
         parts = []
         for i in self.combinations[k]:
             own = self.masks[i] & free
@@ -85,7 +84,11 @@ class FlowCosts:
 
 def joined(masks: BoolMasks, combinations: Combinations) -> list[BoolMask]:
     """The union of each combination of masks [N, H, W], each bool [H, W]."""
-    return [np.asarray(masks[list(indices)].any(axis=0)) for indices in combinations]
+    return [_union(masks, indices) for indices in combinations]
+
+
+def _union(masks: BoolMasks, indices: tuple[int, ...]) -> BoolMask:
+    return np.asarray(masks[list(indices)].any(axis=0))
 
 
 def _l1(flow: npt.NDArray[np.floating], other: npt.NDArray[np.floating]) -> float:
