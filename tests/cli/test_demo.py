@@ -58,3 +58,19 @@ def test_the_bundled_weights_run_and_the_doctor_finds_them(monkeypatch, capsys):
     checks = json.loads(capsys.readouterr().out)
     assert checks["bundled weights"]["ok"]
     assert checks["video"]["ok"]
+
+
+@pytest.mark.slow
+def test_the_few_shot_demo_finds_the_person_that_minvis_tracks(monkeypatch, capsys, tmp_path):
+    for name, words in (("every", ()), ("few", ("--few-shot",))):
+        assert run(monkeypatch, "demo", *words, "--out", tmp_path / name, "--json") == 0
+    capsys.readouterr()
+    (found,) = json.loads((tmp_path / "few" / "tracks.json").read_text())
+    every = json.loads((tmp_path / "every" / "tracks.json").read_text())
+    person = max(every, key=lambda track: sum(rle.area(mask) for mask in track["segmentations"] if mask))
+    overlaps = [
+        rle.iou_matrix([a], [b])[0, 0] if a and b else 0.0
+        for a, b in zip(found["segmentations"], person["segmentations"], strict=True)
+    ]
+    assert len(found["frame_scores"]) == len(overlaps) == 96
+    assert sum(overlaps) / len(overlaps) > 0.3

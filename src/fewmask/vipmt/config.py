@@ -111,7 +111,7 @@ SMALL = VIPMTConfig(
     iou_channels=32,
     iou_hidden=64,
     iou_grid=(5, 9),
-    feature_dropout=0.1,
+    feature_dropout=0.5,
     attention_dropout=0.0,
 )
 """Trains on one CPU core; the frozen backbone is torchvision's ImageNet MobileNetV2."""

@@ -41,6 +41,8 @@ class PrototypeActivation(nn.Module):
         self.adjust_support = nn.Conv2d(fused, channels, 1, bias=False)
         self.merge_query = nn.Conv2d(2 * channels + 1, channels, 1, bias=False)
         self.merge_support = nn.Conv2d(2 * channels, channels, 1, bias=False)
+        # Not said in the paper: one channel among many would go unheard for thousands of steps at the usual scale.
+        nn.init.normal_(self.merge_query.weight[:, -1])
         self.initial_residual = residual_block(channels)
         self.initial_classifier = nn.Sequential(
             nn.Conv2d(channels, channels, 3, padding=1, bias=False),

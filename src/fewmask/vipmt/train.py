@@ -62,6 +62,9 @@ class VIPMTRecipe(BaseModel):
     iou_training: Literal["real", "noisy"] = Field(
         "real", description="IoUNet learns from predictions, or from noisy true masks (on videos or on images)"
     )
+    iou_rate: float = Field(
+        1.0, gt=0, description="learning rate of IoUNet relative to the rest; its sigmoid dies where steps are large"
+    )
     least_videos: int = Field(4, ge=2, description="videos that must show a class for it to be used")
     held_out: int = Field(4, ge=0, description="base classes kept for validation")
     validation_episodes: int = Field(40, ge=0)
@@ -108,9 +111,14 @@ class VIPMTTask:
         self.features = FeatureCache(network, recipe.cache_bytes)
 
     def parameter_groups(self, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
-        """One group: everything but the backbone."""
-        trained = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
-        return [{"params": trained, "lr": learning_rate, "weight_decay": weight_decay}]
+        """IoUNet, and everything else but the backbone."""
+        judge = list(self._vipmt.iou_net.parameters())
+        judging = {id(parameter) for parameter in judge}
+        rest = [p for p in self.network.parameters() if p.requires_grad and id(p) not in judging]
+        return [
+            {"params": rest, "lr": learning_rate, "weight_decay": weight_decay},
+            {"params": judge, "lr": learning_rate * self.recipe.iou_rate, "weight_decay": weight_decay},
+        ]
 
     def sample(self, number: int) -> _Numbered:
         """Episode ``number``; the classes of one batch are all different."""
