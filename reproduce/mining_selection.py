@@ -98,6 +98,8 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=12)
     parser.add_argument("--step", type=int, default=1, help="one frame in so many")
     parser.add_argument("--flow-side", type=int, default=144)
+    parser.add_argument("--score-threshold", type=float, default=0.0, help="proposals scored below are not offered")
+    parser.add_argument("--background-prior", type=float, default=0.0, help="added to the log-odds of background")
     parser.add_argument("--only-all", action="store_true", help="without the ablations and the other methods")
     parser.add_argument("--check-flow-calls", action="store_true", help="also evaluate all K² pairs (slow)")
     arguments = parser.parse_args()
@@ -113,7 +115,10 @@ def main() -> None:
         found = proposals(clip, arguments.cache, lambda: proposer(arguments))
         backgrounds = [network.background(read(picture)) for picture in clip.pictures]
         for title, changes in ablations.items():
-            settings = MiningSettings(flow_short_side=arguments.flow_side, **changes)
+            settings = MiningSettings(
+                flow_short_side=arguments.flow_side, score_threshold=arguments.score_threshold,
+                background_prior=arguments.background_prior, **changes,
+            )  # fmt: skip
             frames, selection, kept = selected(clip, found, backgrounds, settings)
             for masks, truth in zip(kept, clip.truths, strict=True):
                 tallies[title].add(masks, truth)

@@ -17,6 +17,7 @@ from fewmask.datasets.coco import read_coco
 from fewmask.datasets.ytvis import read_ytvis
 from fewmask.errors import ConfigError
 from fewmask.media import rle
+from fewmask.mining.frame_candidates import with_prior
 from fewmask.mining.mine_videos import apply_review, mine, unique_names
 from fewmask.mining.mined_video import MinedVideo
 from fewmask.mining.settings import MiningSettings
@@ -158,6 +159,19 @@ def test_review_is_applied(dataset, tmp_path):
     assert len(rest.annotations) + len(accepted.annotations) == len(coco.annotations)
 
 
+def test_a_prior_for_background_keeps_fewer_masks(videos, tmp_path):
+    # The corner box is unsure (0.48) and kept; a little more background leaves it out, the red square stays.
+    for prior, masks in ((0.0, 2 * 12), (0.5, 12)):
+        changes = {"background_prior": prior, "weight_flow": 0, "weight_consistency": 0}
+        settings = SETTINGS.model_copy(update=changes)
+        found = mine(videos[:1], tmp_path / str(prior), settings=settings, **TOOLS)
+        assert found.videos[0].masks == masks
+    before = np.array([[0.0, 0.2, 0.5, 1.0]], np.float32)
+    after = with_prior(before, np.log(4))
+    np.testing.assert_allclose(after, [[0, 0.5, 0.8, 1]], atol=1e-6)
+    assert with_prior(before, 0) is before
+
+
 def test_names_are_unique_and_safe():
     assert unique_names(["x/a b.mp4", "y/a b.mp4", "y/A b.mov", "rtsp://host/live?x=1"]) == [
         "a_b", "a_b-2", "A_b-3", "live?x=1".replace("?", "_").replace("=", "_"),
@@ -204,6 +218,7 @@ import sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
 import mining_red_square as red_square
+from fewmask.mining.frame_candidates import with_prior
 from fewmask.mining.mine_videos import mine
 from fewmask.mining.settings import MiningSettings
 class Slow(red_square.RedProposer):

@@ -91,7 +91,7 @@ def frame_candidates(
         DatasetError: the proposer or the background network answers with something else than it should.
     """
     proposals = best_proposals(proposer, rgb, settings.proposals, settings.score_threshold)
-    probability = background.background(rgb)
+    probability = with_prior(background.background(rgb), settings.background_prior)
     combinations = best_combinations(
         proposals.masks,
         probability,
@@ -109,6 +109,15 @@ def frame_candidates(
         combinations=tuple(combinations),
         picture=_small_png(rgb, settings.flow_short_side),
     )
+
+
+def with_prior(probability: npt.NDArray[np.float32], log_odds: float) -> npt.NDArray[np.float32]:
+    """Probabilities [H, W] whose log-odds are raised by ``log_odds``; the same array for 0."""
+    if log_odds == 0:
+        return probability
+    odds = np.float32(np.exp(log_odds))
+    raised: npt.NDArray[np.float32] = odds * probability / (odds * probability + (1 - probability))
+    return raised
 
 
 def _small_png(rgb: RgbImage, short_side: int) -> bytes:

@@ -21,6 +21,10 @@ class MiningSettings(BaseModel):
     weight_background: NonNegativeFloat = Field(default=1.0, description="λ_I")
     weight_flow: NonNegativeFloat = Field(default=1.0, description="λ_F; 0 computes no flow")
     weight_consistency: NonNegativeFloat = Field(default=0.5, description="λ_p")
+    background_prior: float = Field(
+        default=0.0,
+        description="added to the log-odds of background everywhere: above 0 fewer and surer masks are kept",
+    )
     flow_short_side: int = Field(
         default=144, ge=32, description="frames are reduced to this shorter side for flow, in whose pixels L_F counts"
     )
