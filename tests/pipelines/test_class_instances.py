@@ -9,7 +9,7 @@ from fewmask.media import rle
 from fewmask.media.frames import Frame
 from fewmask.media.results import FrameResult
 from fewmask.minvis.stream import MinVIS
-from fewmask.pipelines.class_instances import CLASS_STRIDE, REST, QueryInstances, separated
+from fewmask.pipelines.class_instances import CLASS_STRIDE, REST, QueryInstances, outlined, separated
 
 WARM, COLD = (220, 40, 40), (50, 70, 230)
 
@@ -97,3 +97,23 @@ def test_objects_partition_the_class_mask(seed):
     result = separated(class_result(0, inside), tracks_result(rows))
     counted = sum(rle.decode(mask).astype(int) for mask in result.masks)
     assert np.array_equal(counted, inside.astype(int))
+
+
+def test_objects_have_their_own_outlines_in_the_class_they_lie_in():
+    first, second = box(0, 0, 20, 30), box(30, 0, 20, 30)
+    person, again, dog = box(2, 0, 20, 34), box(3, 0, 19, 33), box(30, 2, 24, 26)
+    astray = box(0, 60, 40, 30)
+    tracks = tracks_result([(4, 0.9, person), (6, 0.8, again), (7, 0.7, dog), (9, 0.6, astray), (3, 0.1, first)])
+    result = outlined(class_result(0, first, second), tracks)
+    assert result.track_ids == (4, CLASS_STRIDE + 7)
+    assert result.category_ids == (1, 2)
+    np.testing.assert_array_equal(rle.decode(result.masks[0]), person)
+    np.testing.assert_array_equal(rle.decode(result.masks[1]), dog)
+
+
+def test_a_class_mask_that_objects_do_not_explain_is_shown_itself():
+    whole, part = box(0, 0, 40, 40), box(0, 0, 10, 10)
+    result = outlined(class_result(0, whole, box(50, 0, 0, 0)), tracks_result([(4, 0.9, part)]))
+    assert result.track_ids == (4, REST)
+    np.testing.assert_array_equal(rle.decode(result.masks[1]), whole & ~part)
+    assert outlined(class_result(0, whole), tracks_result([])).track_ids == (REST,)

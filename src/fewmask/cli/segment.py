@@ -18,7 +18,7 @@ def segment(
         Path | None, typer.Option(help="Folder of pictures with masks, or COCO file: find what they show (VIPMT).")
     ] = None,
     negative: Annotated[Path | None, typer.Option(help="The same, of what must not be found.")] = None,
-    instances: Annotated[str, typer.Option(help="With --support: none, components or minvis.")] = "none",
+    instances: Annotated[str, typer.Option(help="With --support: none, components, minvis or objects.")] = "none",
     pool: Annotated[
         Path | None, typer.Option(help="Index of unlabelled videos: find what SOURCE shares with its like (Self-Shot).")
     ] = None,

@@ -1,4 +1,4 @@
-"""A class mask taken apart into objects with ids: MinVIS groups the pixels, VIPMT knows their class."""
+"""From a class mask to objects with ids: MinVIS groups the pixels and draws the outlines, VIPMT knows their class."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -24,6 +24,8 @@ CLASS_STRIDE = 1000
 """Ids of the second class start after 1,000, and so on: an object taken for two classes is two tracks."""
 REST = 999
 """Id, within a class, of components that no track covers."""
+MIN_COVERED = 0.3
+"""Share of a class mask that objects must cover to stand for it; below, the rest of the class mask is shown as well."""
 
 
 class QueryInstances:
@@ -31,17 +33,19 @@ class QueryInstances:
 
     Args:
         model: any MinVIS; its classes do not matter.
+        outlines: objects have MinVIS's outlines (`outlined`); otherwise they share out the class mask (`separated`).
     """
 
-    def __init__(self, model: MinVIS) -> None:
+    def __init__(self, model: MinVIS, *, outlines: bool = False) -> None:
         self._model = model
+        self._objects = outlined if outlines else separated
         self._tracker = QueryTracker()
 
     def step(self, frames: Sequence[Frame], results: Sequence[FrameResult]) -> list[FrameResult]:
-        """Class results of a clip with every class mask taken apart into objects."""
+        """Class results of a clip with objects in place of every class mask."""
         settings = StreamSettings(top_k=MOST_TRACKS, mode="exact", batch=len(frames))
         tracks = self._model.track(frames, self._tracker, settings)
-        return [separated(result, found) for result, found in zip(results, tracks, strict=True)]
+        return [self._objects(result, found) for result, found in zip(results, tracks, strict=True)]
 
     def state(self) -> dict[str, Any]:
         """What going on needs, as plain JSON values."""
@@ -63,11 +67,7 @@ def separated(result: FrameResult, tracks: FrameResult) -> FrameResult:
         result: one row per class, id = class number from 1, with its mask and confidence.
         tracks: one row per MinVIS track, best first.
     """
-    candidates = [
-        (track_id, rle.decode(mask))
-        for track_id, score, mask in zip(tracks.track_ids, tracks.scores, tracks.masks, strict=True)
-        if mask is not None and score >= MIN_SCORE
-    ]
+    candidates = _candidates(tracks)
     rows: list[tuple[int, int, float, rle.Rle]] = []
     for number, (category, score, mask) in enumerate(
         zip(result.category_ids, result.scores, result.masks, strict=True)
@@ -79,6 +79,53 @@ def separated(result: FrameResult, tracks: FrameResult) -> FrameResult:
             (CLASS_STRIDE * number + int(track_id), category, score, rle.encode(owner == track_id))
             for track_id in np.unique(owner[owner > 0])
         ]
+    return _result_of(result, rows)
+
+
+def outlined(result: FrameResult, tracks: FrameResult) -> FrameResult:
+    """One frame's objects of each class, as MinVIS outlines them.
+
+    A track belongs to the class that most of its mask lies in, from `MIN_INSIDE` on; better tracks take pixels first,
+    and one that loses half of its own is a second look at the same object. A class mask of which the objects cover less
+    than `MIN_COVERED` is not explained by them: what they leave of it is shown as `REST`.
+
+    Args:
+        result: one row per class, id = class number from 1, with its mask and confidence.
+        tracks: one row per MinVIS track, best first.
+    """
+    nothing = np.zeros(result.size, dtype=bool)
+    classes = [nothing if mask is None else rle.decode(mask) for mask in result.masks]
+    rows: list[tuple[int, int, float, rle.Rle]] = []
+    taken = nothing.copy()
+    covered = np.zeros(len(classes))
+    for track_id, mask in _candidates(tracks):
+        inside = [int((mask & of_class).sum()) for of_class in classes]
+        number = int(np.argmax(inside)) if inside else 0
+        area, free = int(mask.sum()), mask & ~taken
+        if not inside or inside[number] < MIN_INSIDE * area or 2 * int(free.sum()) < area:
+            continue
+        taken |= free
+        covered[number] += int((free & classes[number]).sum())
+        identity = CLASS_STRIDE * number + track_id
+        rows.append((identity, result.category_ids[number], result.scores[number], rle.encode(free)))
+    for number, of_class in enumerate(classes):
+        if covered[number] < MIN_COVERED * of_class.sum():
+            rest = rle.encode(of_class & ~taken)
+            rows.append((CLASS_STRIDE * number + REST, result.category_ids[number], result.scores[number], rest))
+    return _result_of(result, rows)
+
+
+def _candidates(tracks: FrameResult) -> list[tuple[int, npt.NDArray[np.bool_]]]:
+    """Ids and masks of the tracks that count, best first."""
+    return [
+        (track_id, rle.decode(mask))
+        for track_id, score, mask in zip(tracks.track_ids, tracks.scores, tracks.masks, strict=True)
+        if mask is not None and score >= MIN_SCORE
+    ]
+
+
+def _result_of(result: FrameResult, rows: Sequence[tuple[int, int, float, rle.Rle]]) -> FrameResult:
+    """The frame with rows of id, category, score and mask."""
     return FrameResult(
         result.index,
         result.size,

@@ -20,7 +20,7 @@ from fewmask.vipmt.model import VIPMT, FittedVIPMT, clips_of
 from fewmask.vipmt.stream import ClipStream
 from fewmask.vipmt.support import SupportSet, read_support
 
-INSTANCES = ("none", "components", "minvis")
+INSTANCES = ("none", "components", "minvis", "objects")
 OTHERS = (
     "pool", "support_video", "shots", "random_supports", "encoder",
     "precision", "batch", "top_k", "ranking", "mode", "short_side",
@@ -34,16 +34,17 @@ class ClassStream:
     """The `ResultStream` of a fitted VIPMT: one track per class, per connected component, or per object.
 
     Args:
-        instances: one of `INSTANCES`; ``minvis`` runs the bundled class-agnostic MinVIS beside it.
+        instances: one of `INSTANCES`; ``minvis`` and ``objects`` run the bundled class-agnostic MinVIS beside it, the
+            first to take the class mask apart, the second for its outlines.
         seed: of the choice of memory frames.
     """
 
     def __init__(self, fitted: FittedVIPMT, *, instances: str = "none", seed: int = 0) -> None:
         self._fitted = fitted
         self._objects: QueryInstances | None = None
-        if instances == "minvis":
-            device = str(fitted.network.device)
-            self._objects = QueryInstances(MinVIS.from_pretrained(device=device, precision="fp32"))
+        if instances in ("minvis", "objects"):
+            model = MinVIS.from_pretrained(device=str(fitted.network.device), precision="fp32")
+            self._objects = QueryInstances(model, outlines=instances == "objects")
         self._clips = ClipStream(fitted.network, fitted.support, seed=seed, instances=instances == "components")
         self._length = fitted.network.config.clip_length
         self._whole = True  # the last clip had its full length
