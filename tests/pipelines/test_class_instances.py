@@ -104,7 +104,7 @@ def test_objects_have_their_own_outlines_in_the_class_they_lie_in():
     person, again, dog = box(2, 0, 20, 34), box(3, 0, 19, 33), box(30, 2, 24, 26)
     astray = box(0, 60, 40, 30)
     tracks = tracks_result([(4, 0.9, person), (6, 0.8, again), (7, 0.7, dog), (9, 0.6, astray), (3, 0.1, first)])
-    result = outlined(class_result(0, first, second), tracks)
+    result = outlined(class_result(0, first, second), tracks, {})
     assert result.track_ids == (4, CLASS_STRIDE + 7)
     assert result.category_ids == (1, 2)
     np.testing.assert_array_equal(rle.decode(result.masks[0]), person)
@@ -113,7 +113,29 @@ def test_objects_have_their_own_outlines_in_the_class_they_lie_in():
 
 def test_a_class_mask_that_objects_do_not_explain_is_shown_itself():
     whole, part = box(0, 0, 40, 40), box(0, 0, 10, 10)
-    result = outlined(class_result(0, whole, box(50, 0, 0, 0)), tracks_result([(4, 0.9, part)]))
+    result = outlined(class_result(0, whole, box(50, 0, 0, 0)), tracks_result([(4, 0.9, part)]), {})
     assert result.track_ids == (4, REST)
     np.testing.assert_array_equal(rle.decode(result.masks[1]), whole & ~part)
-    assert outlined(class_result(0, whole), tracks_result([])).track_ids == (REST,)
+    assert outlined(class_result(0, whole), tracks_result([]), {}).track_ids == (REST,)
+
+
+def test_one_coarse_class_mask_does_not_lose_an_object_and_one_lucky_frame_does_not_make_one():
+    person, other = box(0, 0, 30, 30), box(0, 50, 30, 30)
+    tracks = tracks_result([(4, 0.9, person), (5, 0.8, other)])
+    overlaps = {}
+    for t in range(3):
+        assert outlined(class_result(t, person), tracks, overlaps).track_ids == (4,)
+    assert outlined(class_result(3, box(0, 0, 9, 30) | other), tracks, overlaps).track_ids == (4, REST)
+    assert outlined(class_result(4, box(0, 0, 9, 30)), tracks, overlaps).track_ids == (4,)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 7))
+def test_objects_go_on_from_a_state(cut):
+    whole, first, second = (QueryInstances(MinVIS(SquareSegmenter()), outlines=True) for _ in range(3))
+    frames = [Frame(t, t / 10, picture(t)) for t in range(8)]
+    classes = [class_result(t, coloured(t, WARM, COLD) if t % 3 else coloured(t, COLD)) for t in range(8)]
+    expected = whole.step(frames, classes)
+    found = first.step(frames[:cut], classes[:cut]) if cut else []
+    second.restore(first.state())
+    assert [*found, *second.step(frames[cut:], classes[cut:])] == expected

@@ -27,6 +27,9 @@ REST = 999
 MIN_COVERED = 0.3
 """Share of a class mask that objects must cover to stand for it; below, the rest of the class mask is shown as well."""
 
+Overlaps = dict[int, list[int]]
+"""By track id: pixels of its masks so far, then how many of them lay in the mask of each class."""
+
 
 class QueryInstances:
     """MinVIS beside a class segmenter, clip by clip; ids are those of its tracks.
@@ -38,22 +41,28 @@ class QueryInstances:
 
     def __init__(self, model: MinVIS, *, outlines: bool = False) -> None:
         self._model = model
-        self._objects = outlined if outlines else separated
+        self._overlaps: Overlaps | None = {} if outlines else None
         self._tracker = QueryTracker()
 
     def step(self, frames: Sequence[Frame], results: Sequence[FrameResult]) -> list[FrameResult]:
         """Class results of a clip with objects in place of every class mask."""
         settings = StreamSettings(top_k=MOST_TRACKS, mode="exact", batch=len(frames))
         tracks = self._model.track(frames, self._tracker, settings)
-        return [self._objects(result, found) for result, found in zip(results, tracks, strict=True)]
+        return [
+            separated(result, found) if self._overlaps is None else outlined(result, found, self._overlaps)
+            for result, found in zip(results, tracks, strict=True)
+        ]
 
     def state(self) -> dict[str, Any]:
         """What going on needs, as plain JSON values."""
-        return self._tracker.state()
+        overlaps = None if self._overlaps is None else sorted(self._overlaps.items())
+        return {"tracker": self._tracker.state(), "overlaps": overlaps}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from another's `state`."""
-        self._tracker = QueryTracker.from_state(state)
+        self._tracker = QueryTracker.from_state(state["tracker"])
+        if state["overlaps"] is not None:
+            self._overlaps = {int(track_id): list(counts) for track_id, counts in state["overlaps"]}
 
 
 def separated(result: FrameResult, tracks: FrameResult) -> FrameResult:
@@ -82,16 +91,18 @@ def separated(result: FrameResult, tracks: FrameResult) -> FrameResult:
     return _result_of(result, rows)
 
 
-def outlined(result: FrameResult, tracks: FrameResult) -> FrameResult:
+def outlined(result: FrameResult, tracks: FrameResult, overlaps: Overlaps) -> FrameResult:
     """One frame's objects of each class, as MinVIS outlines them.
 
-    A track belongs to the class that most of its mask lies in, from `MIN_INSIDE` on; better tracks take pixels first,
-    and one that loses half of its own is a second look at the same object. A class mask of which the objects cover less
-    than `MIN_COVERED` is not explained by them: what they leave of it is shown as `REST`.
+    A track belongs to the class that most of its masks so far lay in, from `MIN_INSIDE` on: the whole past decides, so
+    that a coarse class mask in one frame does not lose an object. Better tracks take pixels first, and one that loses
+    half of its own is a second look at the same object. A class mask of which the objects cover less than `MIN_COVERED`
+    is not explained by them: what they leave of it is shown as `REST`.
 
     Args:
         result: one row per class, id = class number from 1, with its mask and confidence.
         tracks: one row per MinVIS track, best first.
+        overlaps: of the frames before; this frame is added.
     """
     nothing = np.zeros(result.size, dtype=bool)
     classes = [nothing if mask is None else rle.decode(mask) for mask in result.masks]
@@ -99,10 +110,12 @@ def outlined(result: FrameResult, tracks: FrameResult) -> FrameResult:
     taken = nothing.copy()
     covered = np.zeros(len(classes))
     for track_id, mask in _candidates(tracks):
-        inside = [int((mask & of_class).sum()) for of_class in classes]
-        number = int(np.argmax(inside)) if inside else 0
         area, free = int(mask.sum()), mask & ~taken
-        if not inside or inside[number] < MIN_INSIDE * area or 2 * int(free.sum()) < area:
+        now = [area, *(int((mask & of_class).sum()) for of_class in classes)]
+        past = overlaps.get(track_id, [0] * len(now))
+        total, *inside = overlaps[track_id] = [before + added for before, added in zip(past, now, strict=True)]
+        number = int(np.argmax(inside)) if inside else 0
+        if not inside or inside[number] < MIN_INSIDE * total or 2 * int(free.sum()) < area:
             continue
         taken |= free
         covered[number] += int((free & classes[number]).sum())
