@@ -1,11 +1,12 @@
 """VIPMT on the 30 training sequences of DAVIS 2016, supports from COCO pictures of the nearest class.
 
-    python reproduce/vipmt_davis.py --davis davis --coco instances.json --images images --weights small --every 3
+    python reproduce/vipmt_davis.py --davis davis --coco instances.json --images images --every 8 --objects
 
 DAVIS merges a rider and what is ridden into one object: such sequences get pictures that show both, with both masked.
 Compared, on the same frozen features and with the same supports: VIPMT; the same weights frame by frame without memory;
 a per-frame IPMT (`--baseline`, weights of recipes/vipmt/small_baseline.toml); and the nearest of the supports'
-foreground and background prototypes. J is the mean over frames, then sequences. DAVIS is for evaluation only.
+foreground and background prototypes;
+with `--objects` also what `--instances objects` shows. J is the mean over frames, then sequences. DAVIS is for evaluation only.
 """
 
 import argparse
@@ -25,6 +26,8 @@ from fewmask.media.image_files import read_rgb
 from fewmask.metrics.contour import contour_accuracy
 from fewmask.metrics.region import region_similarity
 from fewmask.metrics.video_consistency import vc_vipmt
+from fewmask.minvis.stream import MinVIS
+from fewmask.pipelines.class_instances import QueryInstances
 from fewmask.vipmt.letterbox import Letterbox, normalise
 from fewmask.vipmt.model import VIPMT, clips_of
 from fewmask.vipmt.network import VIPMTNetwork
@@ -44,7 +47,7 @@ NEAREST = {
 }  # fmt: skip
 AREA = (0.05, 0.6)
 """Share of a support picture that the class covers."""
-METHODS = ("VIPMT", "same weights, per frame", "IPMT, per frame", "nearest prototype")
+METHODS = ("VIPMT", "VIPMT, MinVIS outlines", "same weights, per frame", "IPMT, per frame", "nearest prototype")
 
 
 def supports_of(coco: CocoDataset, names: tuple[str, ...], shots: int, seed: int) -> SupportSet:
@@ -72,6 +75,18 @@ def by_vipmt(network: VIPMTNetwork, supports: SupportSet, frames: list[Frame], s
         for result in stream.step(clip):
             mask = result.masks[0]
             yield np.zeros(result.size, dtype=bool) if mask is None else rle.decode(mask)
+
+
+def by_objects(
+    network: VIPMTNetwork, segmenter: MinVIS, supports: SupportSet, frames: list[Frame], seed: int
+) -> Iterator[np.ndarray]:
+    """The MinVIS objects that lie in the class, all together."""
+    stream = ClipStream(network, fit_support(network, supports), seed=seed)
+    objects = QueryInstances(segmenter, outlines=True)
+    for clip in clips_of(frames, network.config.clip_length):
+        for result in objects.step(clip, stream.step(clip)):
+            masks = [mask for mask in result.masks if mask is not None]
+            yield rle.decode(rle.union(masks)) if masks else np.zeros(result.size, dtype=bool)
 
 
 @torch.inference_mode()
@@ -110,6 +125,7 @@ def main() -> None:
     parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--weights", default="small")
     parser.add_argument("--baseline", help="weights of a per-frame IPMT")
+    parser.add_argument("--objects", action="store_true", help="also with the outlines of the bundled MinVIS")
     parser.add_argument("--every", type=int, default=1, help="use every n-th frame")
     parser.add_argument("--shots", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
@@ -123,7 +139,9 @@ def main() -> None:
     baseline = (
         VIPMT.from_pretrained(arguments.baseline, device=arguments.device).network if arguments.baseline else None
     )
-    methods = [name for name in METHODS if name != "IPMT, per frame" or baseline is not None]
+    segmenter = MinVIS.from_pretrained(device=arguments.device) if arguments.objects else None
+    left_out = {"IPMT, per frame": baseline is None, "VIPMT, MinVIS outlines": segmenter is None}
+    methods = [name for name in METHODS if not left_out.get(name, False)]
     print(f"{'':18}{'class':20}" + "".join(f"{name:>26}" for name in methods))
     figures: dict[str, list[tuple[float, float, float]]] = {name: [] for name in methods}
     for name in arguments.sequences:
@@ -139,6 +157,8 @@ def main() -> None:
             "same weights, per frame": by_vipmt(alone, supports, frames, arguments.seed),
             "nearest prototype": by_prototypes(network, supports, frames),
         }
+        if segmenter is not None:
+            found["VIPMT, MinVIS outlines"] = by_objects(network, segmenter, supports, frames, arguments.seed)
         if baseline is not None:
             found["IPMT, per frame"] = by_vipmt(baseline, supports, frames, arguments.seed)
         line = f"{name:18}{'+'.join(NEAREST[name]):20}"

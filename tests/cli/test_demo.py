@@ -65,7 +65,8 @@ def test_the_few_shot_demo_finds_an_object_that_minvis_tracks(monkeypatch, capsy
     for name, words in (("every", ()), ("few", ("--few-shot",))):
         assert run(monkeypatch, "demo", *words, "--out", tmp_path / name, "--json") == 0
     capsys.readouterr()
-    (found,) = json.loads((tmp_path / "few" / "tracks.json").read_text())
+    few = json.loads((tmp_path / "few" / "tracks.json").read_text())
+    found = max(few, key=lambda track: sum(mask is not None for mask in track["segmentations"]))
     every = json.loads((tmp_path / "every" / "tracks.json").read_text())
     agreement = [
         sum(
@@ -77,4 +78,4 @@ def test_the_few_shot_demo_finds_an_object_that_minvis_tracks(monkeypatch, capsy
         for track in every
     ]
     assert len(found["frame_scores"]) == 96
-    assert max(agreement) > 0.35
+    assert max(agreement) > 0.6

@@ -26,7 +26,10 @@ def demo(
 
     folder = out or Path("out") / ("demo-few-shot" if few_shot else "demo")
     support = demo_supports() if few_shot else None
-    request = SegmentRequest(source=str(demo_clip()), out=folder, support=support, resume=resume, command=sys.argv)
+    request = SegmentRequest(
+        source=str(demo_clip()), out=folder, support=support, instances="objects" if few_shot else "none",
+        resume=resume, command=sys.argv,
+    )  # fmt: skip
     with Progress("frames", quiet=json_output) as progress:
         summary = run_segment(request, progress)
     if json_output:

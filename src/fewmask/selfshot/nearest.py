@@ -80,7 +80,7 @@ def rebuild(structure: Structure, *, always: bool) -> Structure:
         always: keep the clustered lists however many of them have to be probed.
     """
     rows, vectors = entries(structure)
-    lists = max(1, round(len(rows) ** 0.5))  # learning them takes one core minutes at a million; more take hours
+    lists = max(1, round(2 * len(rows) ** 0.5))
     dimension = vectors.shape[1]
     if len(rows) < 2 * lists:
         lists = max(1, len(rows) // 2)
