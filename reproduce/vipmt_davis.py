@@ -5,8 +5,8 @@
 DAVIS merges a rider and what is ridden into one object: such sequences get pictures that show both, with both masked.
 Compared, on the same frozen features and with the same supports: VIPMT; the same weights frame by frame without memory;
 a per-frame IPMT (`--baseline`, weights of recipes/vipmt/small_baseline.toml); and the nearest of the supports'
-foreground and background prototypes;
-with `--objects` also what `--instances objects` shows. J is the mean over frames, then sequences. DAVIS is for evaluation only.
+foreground and background prototypes; with `--objects` also what `--instances objects` shows. J is the mean over frames,
+then sequences. DAVIS is for evaluation only.
 """
 
 import argparse
