@@ -112,13 +112,13 @@ def test_a_process_killed_at_any_moment_leaves_a_readable_index_with_all_it_repo
     chance = np.random.default_rng(0)
     folder, reported = tmp_path / "index", -1
     for _ in range(8):
-        process = subprocess.Popen([sys.executable, "-c", WRITER, str(folder)], stdout=subprocess.PIPE, text=True)
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        time.sleep(float(chance.uniform(0.02, 0.4)))
-        process.send_signal(signal.SIGKILL)
-        lines = process.stdout.read().split("\n")
-        process.wait()
+        command = [sys.executable, "-c", WRITER, str(folder)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            time.sleep(float(chance.uniform(0.02, 0.4)))
+            process.send_signal(signal.SIGKILL)
+            lines = process.stdout.read().split("\n")
         whole = [int(line) for line in lines[:-1]]
         reported = max([reported, *whole])
         index = ClipIndex.open(folder)
@@ -142,12 +142,11 @@ def test_a_pool_killed_while_indexing_is_completed_by_the_next_run(videos, tmp_p
         " report=lambda now: print(now.done, flush=True))"
     )
     command = [sys.executable, "-c", script, str(tmp_path / "pool"), *map(str, videos)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    for _ in range(3):
-        process.stdout.readline()
-    process.kill()
-    process.wait()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for _ in range(3):
+            process.stdout.readline()
+        process.kill()
     assert 2 <= len(Pool.open(tmp_path / "pool").videos) < len(videos)
     subprocess.run(command, check=True, capture_output=True)
     Pool.open(tmp_path / "alone").add(videos, FIXED())
