@@ -4,7 +4,6 @@ A small network is a folder with ``architecture.json`` (shape, classes, input si
 """
 
 import json
-import math
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import nn
 
 from fewmask.errors import CheckpointError
 from fewmask.media.atomic import whole_file, write_json
@@ -140,9 +139,8 @@ def load_weights(network: nn.Module, path: Path, *, own_heads: bool = False) -> 
     """Fill ``network`` from a safetensors file, every tensor and no other.
 
     Args:
-        own_heads: where the file's class head has another number of classes, leave the network's as it is, as the paper
-            does when it goes on from COCO weights; or, where the file knows one class, begin with every class being
-            that one, equally likely. And take the first queries of a file that has more of them.
+        own_heads: leave the class head as it is where the file's has another number of classes, as the paper does
+            when it goes on from COCO weights; and take the first queries of a file that has more of them.
 
     Raises:
         CheckpointError: missing, damaged, or of another architecture.
@@ -159,8 +157,7 @@ def load_weights(network: nn.Module, path: Path, *, own_heads: bool = False) -> 
             raise CheckpointError(f"{path}: weights of another architecture, {key} is missing")
         if state[key].shape != own[key].shape:
             if own_heads and key.startswith(CLASS_HEAD):
-                one_class = key.startswith("class_predictor.") and len(state[key]) == 2
-                state[key] = _split_class(state[key], own[key]) if one_class else own[key]
+                state[key] = own[key]
                 continue
             if own_heads and key.endswith(QUERIES) and len(state[key]) > len(own[key]):
                 state[key] = state[key][: len(own[key])]
@@ -173,18 +170,6 @@ def load_weights(network: nn.Module, path: Path, *, own_heads: bool = False) -> 
     if extra:
         raise CheckpointError(f"{path}: weights of another architecture, {extra[0]} is not part of it")
     network.load_state_dict(state)
-
-
-def _split_class(one: Tensor, many: Tensor) -> Tensor:
-    """Rows of a head of one class and no-object, as rows of a head of K: the chance of the class is shared out evenly.
-
-    What finds objects is kept from the first step; which class they have is left to learn.
-    """
-    classes = len(many) - 1
-    rows = torch.cat((one[:1].expand(classes, *one.shape[1:]), one[1:]))
-    if rows.dim() == 1:  # the biases
-        rows[:classes] -= math.log(classes)
-    return rows
 
 
 def folder_of(name_or_folder: str | Path) -> Path:
