@@ -44,6 +44,8 @@ def spread(kind):
     return lambda some: kind(some, FIXED, 5.0, 2)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # all of these are Ray's own
 @pytest.mark.parametrize("kind", [embed_in_processes, embed_on_ray])
 def test_workers_make_the_index_that_one_process_makes(videos, tmp_path, kind):
     alone, together = Pool.open(tmp_path / "alone"), Pool.open(tmp_path / "together")
