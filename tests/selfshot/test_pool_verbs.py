@@ -14,7 +14,8 @@ from .test_pool import COLOURS, MeanColours, moving_square, write_video
 @pytest.fixture
 def run(monkeypatch):
     """Runs a verb with an embedder that needs no weights."""
-    monkeypatch.setattr("fewmask.selfshot.embedders.load_embedder", lambda *_, **__: MeanColours())
+    for maker in ("load_embedder", "embedder_of"):
+        monkeypatch.setattr(f"fewmask.selfshot.embedders.{maker}", lambda *_, **__: MeanColours())
     app = typer.Typer()
     app.command()(index)
     app.command()(retrieve)

@@ -38,8 +38,9 @@ def weights(tmp_path_factory):
         network.classify.weight.mul_(0.1)
         network.classify.bias.copy_(torch.tensor([2.0, 0.0]))  # so that something is found
         network.mask_head.over_time[-1].weight.normal_()
-    save_transformer(network, tmp_path_factory.mktemp("weights"))
-    return str(tmp_path_factory.getbasetemp() / "weights0")
+    folder = tmp_path_factory.mktemp("weights")
+    save_transformer(network, folder)
+    return str(folder)
 
 
 @pytest.fixture(scope="module")

@@ -83,13 +83,19 @@ def embed_on_ray(
             yield EmbeddedVideo(
                 Path(row["path"]),
                 np.frombuffer(row["frames"], np.int64).reshape(clips, 2),
-                np.frombuffer(row["looks"], np.uint8).reshape(clips, -1),
-                np.frombuffer(row["vectors"], np.float32).reshape(clips, -1),
+                _rows(row["looks"], np.uint8, clips),
+                _rows(row["vectors"], np.float32, clips),
                 row["problem"] or None,
             )
     finally:
         if ours:
             ray.shutdown()
+
+
+def _rows(data: bytes, dtype: type[np.generic], count: int) -> Any:
+    """``count`` rows of an array's bytes; a broken video has none, and their width is then unknown."""
+    flat = np.frombuffer(data, dtype)
+    return flat.reshape(count, -1) if count else flat.reshape(0, 0)
 
 
 class _RayActor:
