@@ -1,8 +1,8 @@
 """MinVIS on a frame source: every object with a persistent id, online, in memory that does not grow with the video.
 
 Decoding, the network and mask encoding run side by side. Per frame nothing is kept but run-length masks, and those
-only of the slots that can still matter (`kept_slots`); class scores of all slots are running sums, so the final
-ranking is the official one whatever was pruned.
+only of the slots that can still matter (`kept_slots`); the scores of all slots are running sums, so the final ranking
+is the same whatever was pruned, and with ``ranking="paper"`` the official one.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
