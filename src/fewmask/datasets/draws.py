@@ -6,7 +6,8 @@ every process and Python version, whatever else was drawn before, and however th
 
 import hashlib
 import json
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 Key = int | str
@@ -35,6 +36,25 @@ def draw(candidates: Iterable[Candidate], count: int, *key: Key) -> list[Candida
     if len(order) < count:
         raise ValueError(f"cannot draw {count} of {len(order)} candidates")
     return order[:count]
+
+
+def draw_weighted(weights: Mapping[Candidate, float], count: int, *key: Key) -> list[Candidate]:
+    """``count`` candidates without replacement, each next one with a chance in proportion to its weight.
+
+    The largest values of ``log(u) / weight`` with u uniform for each candidate (Efraimidis and Spirakis 2006).
+
+    Raises:
+        ValueError: there are fewer than ``count`` candidates of positive weight.
+    """
+    positive = {candidate: weight for candidate, weight in weights.items() if weight > 0}
+    if len(positive) < count:
+        raise ValueError(f"cannot draw {count} of {len(positive)} candidates")
+
+    def place(candidate: Candidate) -> float:
+        uniform = (seed_of(*key, json.dumps(candidate)) + 0.5) / 2**63
+        return -math.log(uniform) / positive[candidate]
+
+    return sorted(ranked(positive, *key), key=place)[:count]
 
 
 def seed_of(*key: Key) -> int:

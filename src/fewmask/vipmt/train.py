@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from torch import Tensor, nn
 
 from fewmask.datasets.coco import read_coco
-from fewmask.datasets.draws import draw, seed_of
+from fewmask.datasets.draws import draw_weighted, seed_of
 from fewmask.datasets.ytvis import read_ytvis
 from fewmask.errors import CheckpointError, ConfigError, DatasetError
 from fewmask.models.checkpoint_file import read_checkpoint
@@ -68,6 +68,10 @@ class VIPMTRecipe(BaseModel):
     least_videos: int = Field(4, ge=2, description="videos that must show a class for it to be used")
     held_out: int = Field(4, ge=0, description="base classes kept for validation")
     validation_episodes: int = Field(40, ge=0)
+    class_balance: float = Field(
+        0.0, ge=0, le=1, description="a class is drawn in proportion to this power of the number of videos with it. "
+        "With 0, all alike, things that stand in most pictures, such as persons, are mostly seen as background"
+    )  # fmt: skip
     cache_bytes: int = Field(2 << 30, ge=0, description="backbone features kept in memory; 0 = none")
     train: TrainSettings
 
@@ -109,6 +113,7 @@ class VIPMTTask:
         self.recipe, self.sampler, self.validation = recipe, sampler, validation
         self.network = self._vipmt = network
         self.features = FeatureCache(network, recipe.cache_bytes)
+        self._weights = {c: len(sampler.showing(c)) ** recipe.class_balance for c in sampler.categories}
 
     def parameter_groups(self, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
         """IoUNet, and everything else but the backbone."""
@@ -124,7 +129,7 @@ class VIPMTTask:
         """Episode ``number``; the classes of one batch are all different."""
         batch = self.recipe.train.batch_size
         step, place = divmod(number, batch)
-        category = draw(self.sampler.categories, batch, "vipmt batch", self.sampler.seed, step)[place]
+        category = draw_weighted(self._weights, batch, "vipmt batch", self.sampler.seed, step)[place]
         return _Numbered(number, self.sampler.draw(category, number))
 
     def collate(self, samples: Sequence[_Numbered]) -> list[_Numbered]:
