@@ -79,10 +79,9 @@ def small_sets(coco: Path, images: Path, out: Path, videos: int, test_videos: in
 
     size = {"height": 128, "width": 224}
     trained = made("train", "train", videos, SynthConfig(frames=40, occlusion="heavy", **size), 0)
-    # the paper's videos are sampled at 5 to 6 frames a second: twice the default's step from frame to frame
-    sparse = size | {"frames": 20, "motion": 2.0, "camera": 1.5}
-    light = made("light", "test", test_videos, SynthConfig(occlusion="light", **sparse), 1)
-    heavy = made("heavy", "test", test_videos, SynthConfig(occlusion="heavy", **sparse), 1)
+    short = size | {"frames": 12}
+    light = made("light", "test", test_videos, SynthConfig(occlusion="light", **short), 1)
+    heavy = made("heavy", "test", test_videos, SynthConfig(occlusion="heavy", **short), 1)
     return trained, [light, heavy]
 
 
