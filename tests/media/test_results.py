@@ -41,6 +41,18 @@ def test_frame_result_is_checked(changes, message):
         frame(**changes)
 
 
+def test_rows_of_a_frame_keep_together():
+    whole = frame(time_s=0.5)
+    assert whole.rows([1, 0]) == frame(
+        track_ids=(2, 1), scores=(0.25, 0.5), masks=(None, MASK), category_ids=(1, 1), time_s=0.5
+    )
+    assert whole.rows([]) == FrameResult(3, SIZE, (), (), (), (), 0.5)
+    with pytest.raises(DatasetError, match="twice"):
+        whole.rows([0, 0])
+    with pytest.raises(IndexError):
+        whole.rows([2])
+
+
 def video(**changes):
     values = {
         "name": "v",

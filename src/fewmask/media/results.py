@@ -65,6 +65,24 @@ class FrameResult:
         if self.time_s is not None and not math.isfinite(self.time_s):
             raise DatasetError(f"{where}: time {self.time_s} is not finite")
 
+    def rows(self, kept: Iterable[int]) -> "FrameResult":
+        """The same frame with only these rows of its tuples, in the order given.
+
+        Raises:
+            IndexError: a row that there is not.
+            DatasetError: a row twice.
+        """
+        chosen = tuple(kept)
+        return FrameResult(
+            self.index,
+            self.size,
+            tuple(self.track_ids[row] for row in chosen),
+            tuple(self.category_ids[row] for row in chosen),
+            tuple(self.scores[row] for row in chosen),
+            tuple(self.masks[row] for row in chosen),
+            self.time_s,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Track:

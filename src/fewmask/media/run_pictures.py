@@ -79,16 +79,7 @@ class LiveOverlay:
     def add(self, result: FrameResult) -> None:
         """Draw one frame."""
         frame = self._in_flight.pop(result.index)
-        keep = [i for i, score in enumerate(result.scores) if score >= self._min_score]
-        shown = FrameResult(
-            result.index,
-            result.size,
-            tuple(result.track_ids[i] for i in keep),
-            tuple(result.category_ids[i] for i in keep),
-            tuple(result.scores[i] for i in keep),
-            tuple(result.masks[i] for i in keep),
-            result.time_s,
-        )
+        shown = result.rows(row for row, score in enumerate(result.scores) if score >= self._min_score)
         self._video.write(draw(frame.rgb, shown, self._categories))
 
     def close(self) -> None:

@@ -248,10 +248,7 @@ def kept_slots(
 
 def best_of(result: FrameResult, top_k: int) -> FrameResult:
     """The first ``top_k`` tracks of a frame."""
-    return FrameResult(
-        result.index, result.size, result.track_ids[:top_k], result.category_ids[:top_k], result.scores[:top_k],
-        result.masks[:top_k], result.time_s,
-    )  # fmt: skip
+    return result.rows(range(min(top_k, len(result.track_ids))))
 
 
 def pair_ids(best: RankedPairs, queries: int) -> list[int]:

@@ -225,16 +225,7 @@ def _ranked_tracks(spool: ResultSpool, min_score: float) -> tuple[list[Track], f
 
 
 def _only(result: FrameResult, shown: frozenset[int]) -> FrameResult:
-    keep = [i for i, track_id in enumerate(result.track_ids) if track_id in shown]
-    return FrameResult(
-        result.index,
-        result.size,
-        tuple(result.track_ids[i] for i in keep),
-        tuple(result.category_ids[i] for i in keep),
-        tuple(result.scores[i] for i in keep),
-        tuple(result.masks[i] for i in keep),
-        result.time_s,
-    )
+    return result.rows(row for row, track_id in enumerate(result.track_ids) if track_id in shown)
 
 
 def _shown_video(job: _Job, shown: frozenset[int], length: int) -> VideoResult:
