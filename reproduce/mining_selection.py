@@ -15,7 +15,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from mining_davis import Cached, Clip, Tally, iou, mining_clip, names, proposals, read
+from mining_clips import Cached, Clip, Tally, add_source, iou, mining_clip, proposals, read, source_of
 
 from fewmask.mining.background_net import BackgroundNet
 from fewmask.mining.flow import DisFlow
@@ -89,7 +89,7 @@ def proposer(arguments: argparse.Namespace):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--davis", type=Path, required=True, help="folder with JPEGImages/ and Annotations/")
+    add_source(parser)
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--weights", default="small")
     parser.add_argument("--mobile-sam", type=Path)
@@ -103,6 +103,7 @@ def main() -> None:
     parser.add_argument("--only-all", action="store_true", help="without the ablations and the other methods")
     parser.add_argument("--check-flow-calls", action="store_true", help="also evaluate all K² pairs (slow)")
     arguments = parser.parse_args()
+    source = source_of(arguments)
     arguments.cache.mkdir(parents=True, exist_ok=True)
 
     network = BackgroundNet.from_pretrained()
@@ -110,8 +111,8 @@ def main() -> None:
     tallies = {name: Tally() for name in ("top-1", "everything", *ablations)}
     thresholds, distillation = ({t: Tally() for t in THRESHOLDS} for _ in range(2))
     calls = pairs = same = clips = 0
-    for name in names(arguments.davis, arguments.clips)[arguments.skip :]:
-        clip = mining_clip(arguments.davis, name, arguments.frames, arguments.step)
+    for name in source.names(arguments.clips)[arguments.skip :]:
+        clip = mining_clip(source, name, arguments.frames, arguments.step)
         found = proposals(clip, arguments.cache, lambda: proposer(arguments))
         backgrounds = [network.background(read(picture)) for picture in clip.pictures]
         for title, changes in ablations.items():

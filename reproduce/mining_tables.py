@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from mining_davis import Clip, Tally, held_out_clip, iou, mining_clip, names, proposals, read
+from mining_clips import Clip, Tally, add_source, held_out_clip, iou, mining_clip, proposals, read, source_of
 from mining_selection import ABLATIONS, ALL, THRESHOLDS, distilled, selected
 
 from fewmask.datasets.coco import CocoDataset, CocoImage, annotation_of, read_coco
@@ -62,18 +62,18 @@ def kept_by(clips: list[Clip], cache: Path, weights: str, mirrored: bool) -> dic
     for clip in clips:
         for picture, (masks, scores), truth in zip(clip.pictures, found[clip.name], clip.truths, strict=True):
             best = masks[np.argsort(-scores, kind="stable")[:15]]
-            fits = np.array([iou(mask, truth) for mask in best])
+            fits = np.array([[iou(mask, one) for mask in best] for one in truth]).reshape(len(truth), len(best))
             answers["top-1"][picture] = best[:1]
-            fitting = best[[fits.argmax()]] if len(fits) and fits.max() >= 0.5 else best[:0]
-            answers["selected with ground truth"][picture] = fitting
-            answers["trained with ground truth"][picture] = truth[None] if truth.any() else best[:0]
+            fitting = sorted({int(row.argmax()) for row in fits if row.size and row.max() >= 0.5})
+            answers["selected with ground truth"][picture] = best[fitting]
+            answers["trained with ground truth"][picture] = truth
     return answers
 
 
 def ablations(clip: Clip, found: list[tuple[np.ndarray, np.ndarray]], cache: Path) -> dict[str, list[np.ndarray]]:
     """What each ablation keeps of every frame of a clip, [n, H, W]; from the cache where it has them."""
     path = cache / f"{clip.name}.{len(clip.pictures)}.kept.json"
-    size = list(clip.truths[0].shape)
+    size = list(clip.truths[0].shape[1:])
     if not path.exists():
         network = BackgroundNet.from_pretrained()
         backgrounds = [network.background(read(picture)) for picture in clip.pictures]
@@ -143,7 +143,7 @@ def refined(arm: str, kept: Kept, arguments: argparse.Namespace, labelled: CocoD
     folder = arguments.out / "".join(letter if letter.isalnum() else "_" for letter in arm)
     folder.mkdir(parents=True, exist_ok=True)
     strategy = "retrain" if arm.endswith("retrained") else "finetune"
-    source = dataset_of(kept, arguments.davis / "JPEGImages")
+    source = dataset_of(kept, source_of(arguments).frames)
     data = replace(training_mix(source, labelled, RefineRequest(strategy)), validate=None)
     optimisation = {"steps": steps, "warmup": min(10, steps // 4), "learning_rate": arguments.rate, "ema": 0.97,
                     "checkpoint_every": 10}  # fmt: skip
@@ -159,7 +159,7 @@ def refined(arm: str, kept: Kept, arguments: argparse.Namespace, labelled: CocoD
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--davis", type=Path, required=True, help="folder with JPEGImages/ and Annotations/")
+    add_source(parser)
     parser.add_argument("--coco", type=Path, required=True, help="folder with instances.json and images/")
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
@@ -171,6 +171,7 @@ def main() -> None:
     parser.add_argument("--seen", type=int, default=40, help="held-out labelled pictures")
     parser.add_argument("--arms", nargs="*", choices=ARMS, default=ARMS)
     arguments = parser.parse_args()
+    source = source_of(arguments)
     for folder in (arguments.cache, arguments.out):
         folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
@@ -178,8 +179,8 @@ def main() -> None:
     scale = SCALES[arguments.scale]
     steps = arguments.steps or scale["steps"]
 
-    chosen = names(arguments.davis, arguments.clips)
-    clips = [mining_clip(arguments.davis, name, scale["frames"], scale["step"]) for name in chosen]
+    chosen = source.names(arguments.clips)
+    clips = [mining_clip(source, name, scale["frames"], scale["step"]) for name in chosen]
     answers = kept_by(clips, arguments.cache, arguments.weights, "data distillation" in arguments.arms)
     for title, kept in answers.items():
         tally = Tally()
@@ -188,9 +189,9 @@ def main() -> None:
                 tally.add(kept[picture], truth)
         print(tally.line(title), flush=True)
 
-    late = [held_out_clip(arguments.davis, name) for name in chosen]
-    truths = {p: t[None] for clip in late for p, t in zip(clip.pictures, clip.truths, strict=True)}
-    unseen = dataset_of(truths, arguments.davis / "JPEGImages")
+    late = [held_out_clip(source, name) for name in chosen]
+    truths = {p: t for clip in late for p, t in zip(clip.pictures, clip.truths, strict=True)}
+    unseen = dataset_of(truths, source_of(arguments).frames)
     labelled = read_coco(arguments.coco / "instances.json", arguments.coco / "images")
     kept_labels = [image for image in labelled.images if image.extra.get("all80", True)]
     ids = {image.id for image in kept_labels}

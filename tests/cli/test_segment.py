@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
@@ -163,7 +164,7 @@ def test_kill_9_and_resume_equals_an_uninterrupted_run(weights, tmp_path):
     spool = tmp_path / "killed" / "results.spool"
     whole_size = (tmp_path / "whole" / "results.spool").stat().st_size
     while process.poll() is None and not (spool.exists() and spool.stat().st_size > whole_size // 3):
-        pass
+        time.sleep(0.01)
     process.kill()
     process.wait()
     assert not (tmp_path / "killed" / "tracks.json").exists()

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -107,7 +108,7 @@ def test_a_bad_support_is_told_in_one_line_before_any_work(fewmask, few_shot_wei
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("instances", ["none", "minvis"])
+@pytest.mark.parametrize("instances", ["none", "minvis", "objects"])
 def test_kill_9_and_resume_equals_an_uninterrupted_run(few_shot_weights, tmp_path, instances):
     video = write_video(tmp_path / "long.mp4", 300)
     support = write_pictures(tmp_path / "things", 2)
@@ -122,7 +123,7 @@ def test_kill_9_and_resume_equals_an_uninterrupted_run(few_shot_weights, tmp_pat
     spool = tmp_path / "killed" / "results.spool"
     whole_size = (tmp_path / "whole" / "results.spool").stat().st_size
     while process.poll() is None and not (spool.exists() and spool.stat().st_size > whole_size // 2):
-        pass
+        time.sleep(0.01)
     process.kill()
     process.wait()
     assert not (tmp_path / "killed" / "tracks.json").exists()
