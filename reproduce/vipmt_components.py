@@ -74,8 +74,8 @@ def recipe_of(base: VIPMTRecipe, row: str, seed: int, steps: int | None) -> VIPM
 def mean_j(task: VIPMTTask, sampler: EpisodeSampler, episodes: int, *, true_memory: bool = False) -> float:
     """Mean J per class, then over classes.
 
-    Memory is chosen by predicted IoU and holds predicted masks; ``true_memory`` remembers every frame with its true mask,
-    the most that any memory could give.
+    Memory is chosen by predicted IoU and holds predicted masks; ``true_memory`` remembers every frame with its true
+    mask, the most that any memory could give.
     """
     network, per_class = task.features.network.eval(), {}
     config = network.config
