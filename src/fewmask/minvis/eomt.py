@@ -8,7 +8,6 @@ LayerNorm, before the mask head, as in Mask2Former.
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
 from torch.nn import functional
 from transformers import EomtForUniversalSegmentation
 
@@ -17,6 +16,7 @@ from fewmask.minvis.segmenter import (
     Frames,
     PixelNormalisation,
     SegmenterOutput,
+    WrappedSegmenter,
     as_images,
     at_least_float32,
     normalise,
@@ -26,7 +26,7 @@ from fewmask.minvis.segmenter import (
 )
 
 
-class EomtSegmenter(nn.Module):
+class EomtSegmenter(WrappedSegmenter):
     """EoMT as an image segmenter; it sees square inputs of one size, so frames are always resized.
 
     Args:
@@ -48,31 +48,6 @@ class EomtSegmenter(nn.Module):
         self.model = model.eval()
         self.normalisation = normalisation or PixelNormalisation()
         self.autocast_dtype = autocast_dtype
-
-    @property
-    def num_classes(self) -> int:
-        """K, without the "no object" class."""
-        return int(self.model.class_predictor.out_features) - 1
-
-    @property
-    def categories(self) -> dict[int, str]:
-        """Class name by 0-based class index."""
-        return {int(index): str(name) for index, name in self.model.config.id2label.items()}
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self._weight.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Type of the weights."""
-        return self._weight.dtype
-
-    @property
-    def _weight(self) -> Tensor:
-        weight: Tensor = self.model.class_predictor.weight
-        return weight
 
     @torch.inference_mode()
     def forward(

@@ -100,7 +100,38 @@ class PixelNormalisation:
     std: tuple[float, float, float] = (58.395, 57.12, 57.375)
 
 
-class Mask2FormerSegmenter(nn.Module):
+class WrappedSegmenter(nn.Module):
+    """What a segmentation model of transformers says of itself, whichever it is."""
+
+    model: Any
+
+    @property
+    def num_classes(self) -> int:
+        """K, without the "no object" class."""
+        return int(self.model.class_predictor.out_features) - 1
+
+    @property
+    def categories(self) -> dict[int, str]:
+        """Class name by 0-based class index."""
+        return {int(index): str(name) for index, name in self.model.config.id2label.items()}
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self._weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the weights."""
+        return self._weight.dtype
+
+    @property
+    def _weight(self) -> Tensor:
+        weight: Tensor = self.model.class_predictor.weight
+        return weight
+
+
+class Mask2FormerSegmenter(WrappedSegmenter):
     """Mask2Former as an image segmenter: any transformers model of that class, whatever its backbone.
 
     Args:
@@ -143,31 +174,6 @@ class Mask2FormerSegmenter(nn.Module):
         self.short_side = short_side
         self.autocast_dtype = autocast_dtype
         self._backbone_autocast = autocast_backbone and autocast_dtype is not None
-
-    @property
-    def num_classes(self) -> int:
-        """K, without the "no object" class."""
-        return int(self.model.class_predictor.out_features) - 1
-
-    @property
-    def categories(self) -> dict[int, str]:
-        """Class name by 0-based class index."""
-        return {int(index): str(name) for index, name in self.model.config.id2label.items()}
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self._weight.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Type of the weights."""
-        return self._weight.dtype
-
-    @property
-    def _weight(self) -> Tensor:
-        weight: Tensor = self.model.class_predictor.weight
-        return weight
 
     @torch.inference_mode()
     def forward(

@@ -8,7 +8,7 @@ tracking embedding says just that, so every tracker that matches embeddings keep
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import VideomtForUniversalSegmentation
 
 from fewmask.minvis.segmenter import (
@@ -16,6 +16,7 @@ from fewmask.minvis.segmenter import (
     Frames,
     PixelNormalisation,
     SegmenterOutput,
+    WrappedSegmenter,
     as_images,
     at_least_float32,
     normalise,
@@ -25,7 +26,7 @@ from fewmask.minvis.segmenter import (
 )
 
 
-class VideomtSegmenter(nn.Module):
+class VideomtSegmenter(WrappedSegmenter):
     """VidEoMT over a stream: call it with the frames in order, and `reset` it before another video.
 
     Args:
@@ -48,31 +49,6 @@ class VideomtSegmenter(nn.Module):
         self.normalisation = normalisation or PixelNormalisation()
         self.autocast_dtype = autocast_dtype
         self._carried: Tensor | None = None  # [1, Q, C], the last frame's queries
-
-    @property
-    def num_classes(self) -> int:
-        """K, without the "no object" class."""
-        return int(self.model.class_predictor.out_features) - 1
-
-    @property
-    def categories(self) -> dict[int, str]:
-        """Class name by 0-based class index."""
-        return {int(index): str(name) for index, name in self.model.config.id2label.items()}
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self._weight.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Type of the weights."""
-        return self._weight.dtype
-
-    @property
-    def _weight(self) -> Tensor:
-        weight: Tensor = self.model.class_predictor.weight
-        return weight
 
     @torch.inference_mode()
     def forward(
