@@ -24,6 +24,7 @@ from fewmask.mining.path import best_path
 from fewmask.mining.selection import Selection, select
 from fewmask.mining.settings import MiningSettings
 from fewmask.mining.video_objective import VideoObjective
+from fewmask.pipelines.mine import MINVIS_SCORE_THRESHOLD
 
 ABLATIONS = {
     "L_I": {"disjoint": False, "weight_flow": 0, "weight_consistency": 0},
@@ -98,7 +99,9 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=12)
     parser.add_argument("--step", type=int, default=1, help="one frame in so many")
     parser.add_argument("--flow-side", type=int, default=144)
-    parser.add_argument("--score-threshold", type=float, default=0.0, help="proposals scored below are not offered")
+    parser.add_argument(
+        "--score-threshold", type=float, default=MINVIS_SCORE_THRESHOLD, help="proposals scored below are not offered"
+    )
     parser.add_argument("--background-prior", type=float, default=0.0, help="added to the log-odds of background")
     parser.add_argument("--only-all", action="store_true", help="without the ablations and the other methods")
     parser.add_argument("--check-flow-calls", action="store_true", help="also evaluate all K² pairs (slow)")

@@ -30,11 +30,11 @@ from fewmask.metrics import evaluate_coco
 from fewmask.mining.background_net import BackgroundNet
 from fewmask.mining.settings import MiningSettings
 from fewmask.minvis.train import MinvisTask
-from fewmask.pipelines.mine import MinvisProposals
+from fewmask.pipelines.mine import MINVIS_SCORE_THRESHOLD, MinvisProposals
 from fewmask.pipelines.refine import RECIPE, RefineRequest, training_mix
 from fewmask.training.loop import train
 
-SCALES = {"small": {"frames": 8, "step": 2, "steps": 60}, "paper": {"frames": 10**6, "step": 1, "steps": 1000}}
+SCALES = {"small": {"frames": 8, "step": 2, "steps": 120}, "paper": {"frames": 10**6, "step": 1, "steps": 1000}}
 PAPER = {  # Unseen-VIS-test AP, AP50; COCO AP after it, where Table 5 has it
     "before": (35.8, 61.2, 35.3), "data distillation": (36.6, 63.8, None), "L_I": (36.6, 65.2, None),
     "L_I + constraint": (38.1, 64.6, None), "+ L_F": (38.7, 67.0, None), ALL: (39.0, 67.9, 32.1),
@@ -46,12 +46,12 @@ ARMS = ("before", ALL, "selected with ground truth", "best threshold", f"{ALL}, 
 Kept = dict[Path, np.ndarray]
 
 
-def kept_by(clips: list[Clip], cache: Path, weights: str, mirrored: bool) -> dict[str, Kept]:
+def kept_by(clips: list[Clip], cache: Path, weights: str, threshold: float, mirrored: bool) -> dict[str, Kept]:
     """What every way of selecting keeps: arm -> picture -> masks [n, H, W]."""
     answers: dict[str, Kept] = {}
     found = {clip.name: proposals(clip, cache, lambda: MinvisProposals(weights, "cpu")) for clip in clips}
     for clip in clips:
-        for title, masks in ablations(clip, found[clip.name], cache).items():
+        for title, masks in ablations(clip, found[clip.name], cache, threshold).items():
             answers.setdefault(title, {}).update(zip(clip.pictures, masks, strict=True))
     answers["best threshold"] = above_best_threshold(clips, found)
     if mirrored:
@@ -70,14 +70,16 @@ def kept_by(clips: list[Clip], cache: Path, weights: str, mirrored: bool) -> dic
     return answers
 
 
-def ablations(clip: Clip, found: list[tuple[np.ndarray, np.ndarray]], cache: Path) -> dict[str, list[np.ndarray]]:
+def ablations(
+    clip: Clip, found: list[tuple[np.ndarray, np.ndarray]], cache: Path, threshold: float
+) -> dict[str, list[np.ndarray]]:
     """What each ablation keeps of every frame of a clip, [n, H, W]; from the cache where it has them."""
-    path = cache / f"{clip.name}.{len(clip.pictures)}.kept.json"
+    path = cache / f"{clip.name}.{len(clip.pictures)}.{threshold:g}.kept.json"
     size = list(clip.truths[0].shape[1:])
     if not path.exists():
         network = BackgroundNet.from_pretrained()
         backgrounds = [network.background(read(picture)) for picture in clip.pictures]
-        kept = {title: selected(clip, found, backgrounds, MiningSettings(**changes))[2]
+        kept = {title: selected(clip, found, backgrounds, MiningSettings(score_threshold=threshold, **changes))[2]
                 for title, changes in ABLATIONS.items()}  # fmt: skip
         codes = {title: [[c["counts"] for c in rle.encode_many(masks)] if len(masks) else [] for masks in frames]
                  for title, frames in kept.items()}  # fmt: skip
@@ -166,8 +168,9 @@ def main() -> None:
     parser.add_argument("--weights", default="small")
     parser.add_argument("--scale", choices=SCALES, default="small")
     parser.add_argument("--clips", type=int, default=30)
+    parser.add_argument("--score-threshold", type=float, default=MINVIS_SCORE_THRESHOLD, help="of what selection sees")
     parser.add_argument("--steps", type=int, help="instead of the scale's")
-    parser.add_argument("--rate", type=float, default=RECIPE.train.learning_rate)
+    parser.add_argument("--rate", type=float, default=1e-4)
     parser.add_argument("--seen", type=int, default=40, help="held-out labelled pictures")
     parser.add_argument("--arms", nargs="*", choices=ARMS, default=ARMS)
     arguments = parser.parse_args()
@@ -181,7 +184,9 @@ def main() -> None:
 
     chosen = source.names(arguments.clips)
     clips = [mining_clip(source, name, scale["frames"], scale["step"]) for name in chosen]
-    answers = kept_by(clips, arguments.cache, arguments.weights, "data distillation" in arguments.arms)
+    answers = kept_by(
+        clips, arguments.cache, arguments.weights, arguments.score_threshold, "data distillation" in arguments.arms
+    )
     for title, kept in answers.items():
         tally = Tally()
         for clip in clips:

@@ -11,7 +11,9 @@ class MiningSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     proposals: PositiveInt = Field(default=15, description="N: masks kept per frame, the best by score")
-    score_threshold: float = Field(default=0.0, description="masks scored below are dropped; the paper keeps all")
+    score_threshold: float = Field(
+        default=0.0, description="masks scored below are dropped; the paper keeps all, `fewmask mine` with MinVIS not"
+    )
     candidates: PositiveInt = Field(default=10, description="K: combinations per frame that stage 1 hands to stage 2")
     disjoint: bool = Field(default=True, description="the non-overlapping constraint")
     tolerance: NonNegativeInt = Field(default=0, description="pixels that two selected masks may share all the same")
