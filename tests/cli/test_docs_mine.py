@@ -19,6 +19,7 @@ from fewmask.mining.background_net import BackgroundNet
 from fewmask.mining.settings import MiningSettings
 from fewmask.minvis import pretrained
 from fewmask.minvis.architecture import Architecture, build
+from fewmask.pipelines.mine import MINVIS_SCORE_THRESHOLD
 
 PAGE = (Path(__file__).parents[2] / "docs" / "mine.md").read_text()
 TINY = Architecture(
@@ -79,5 +80,5 @@ def test_the_guide_to_mining(place, monkeypatch):
 def test_the_settings_of_the_guide_are_the_defaults():
     given = tomllib.loads("\n".join(re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)))
     assert given
-    defaults = MiningSettings()
+    defaults = MiningSettings(score_threshold=MINVIS_SCORE_THRESHOLD)
     assert given == {name: getattr(defaults, name) for name in given}

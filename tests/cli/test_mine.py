@@ -77,6 +77,16 @@ def test_mistakes_are_named(words, error, weights, tmp_path):
         run(*words, "--out", tmp_path / "out", "--workers", 1)
 
 
+def test_minvis_proposals_bring_their_own_score_threshold_and_a_setting_overrules_it(weights, tmp_path):
+    video = write_video(tmp_path / "clip", 2)
+    (tmp_path / "settings.toml").write_text("score_threshold = 0.25\n")
+    for name, words, expected in (("usual", (), 0.7), ("told", ("--settings", tmp_path / "settings.toml"), 0.25)):
+        out = tmp_path / name
+        run(video, "--out", out, "--weights", weights, "--workers", 1, "--device", "cpu", *words)
+        manifest = json.loads((out / "manifest.json").read_text())
+        assert manifest["settings"]["score_threshold"] == expected
+
+
 def test_settings_file(weights, tmp_path):
     (tmp_path / "settings.toml").write_text("candidates = 0\n")
     with pytest.raises(ConfigError, match="candidates"):

@@ -58,8 +58,8 @@ def labelled(tmp_path_factory):
     return write_pictures(tmp_path_factory.mktemp("squares")) / "instances.json"
 
 
-# By its background map alone a random network's masks would all be left out: select what holds still instead.
-SETTINGS = {"keep_every": 2, "weight_background": 0, "weight_flow": 0}
+# By its scores and background map a random network's masks would all be left out: select what holds still instead.
+SETTINGS = {"keep_every": 2, "weight_background": 0, "weight_flow": 0, "score_threshold": 0}
 
 
 @pytest.fixture

@@ -25,8 +25,11 @@ from fewmask.minvis.pretrained import load
 from fewmask.models.device import resolve_device
 
 MINVIS_SCORE_THRESHOLD = 0.7
-"""`MiningSettings.score_threshold` for MinVIS proposals, where the user sets none. Unlike a detector's boxes, every query
-brings a mask, also where it holds nothing. Chosen on labelled pictures that the bundled weights have not seen."""
+"""`MiningSettings.score_threshold` for MinVIS proposals, where the user sets none.
+
+Unlike a detector's boxes every query brings a mask, also where it holds nothing. Chosen on labelled pictures that the
+bundled weights have not seen.
+"""
 
 _MOST_WORKERS = 8  # each holds its own networks; more must be asked for
 
