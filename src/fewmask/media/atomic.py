@@ -10,6 +10,10 @@ from typing import Any
 from fewmask.errors import FewmaskError
 
 
+_UMASK = os.umask(0o022)
+os.umask(_UMASK)
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; when the block ends without error it becomes ``path``.
@@ -25,6 +29,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb") as handle:
             os.fsync(handle.fileno())
+        temporary.chmod(0o666 & ~_UMASK)  # some writers make files that their owner alone may read
         temporary.replace(path)
     except OSError as error:
         raise FewmaskError(f"{path}: cannot be written ({error.strerror or error}); choose another folder") from error
