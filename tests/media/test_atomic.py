@@ -11,9 +11,14 @@ from fewmask.media.atomic import whole_file, write_text
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "a.txt"
     write_text(path, "old")
-    with pytest.raises(RuntimeError, match="half-way"), whole_file(path) as temporary:
-        temporary.write_text("ne")
-        raise RuntimeError("half-way")
+
+    def write_half() -> None:
+        with whole_file(path) as temporary:
+            temporary.write_text("ne")
+            raise RuntimeError("half-way")
+
+    with pytest.raises(RuntimeError, match="half-way"):
+        write_half()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from fewmask.errors import FewmaskError
 
-
 _UMASK = os.umask(0o022)
 os.umask(_UMASK)
 
