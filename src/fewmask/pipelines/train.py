@@ -92,7 +92,9 @@ def train_vipmt(
     from fewmask.vipmt.train import VIPMTRecipe, make_task
 
     recipe = read_recipe(request.recipe, VIPMTRecipe)
-    inputs = {"data": data, "backbone": backbone, "novel": ",".join(sorted(novel))}
+    inputs: dict[str, Any] = {"data": data, "backbone": backbone}
+    if novel:
+        inputs["novel"] = ",".join(sorted(novel))
     return _run(
         request,
         "vipmt",
