@@ -71,14 +71,24 @@ def recipe_of(base: VIPMTRecipe, row: str, seed: int, steps: int | None) -> VIPM
 
 
 @torch.inference_mode()
-def mean_j(task: VIPMTTask, sampler: EpisodeSampler, episodes: int, *, true_memory: bool = False) -> float:
+def mean_j(
+    task: VIPMTTask,
+    sampler: EpisodeSampler,
+    episodes: int,
+    *,
+    threshold: float | None = None,
+    true_memory: bool = False,
+    judged: list[tuple[float, float]] | None = None,
+) -> float:
     """Mean J per class, then over classes.
 
-    Memory is chosen by predicted IoU and holds predicted masks; ``true_memory`` remembers every frame with its true
-    mask, the most that any memory could give.
+    Memory is chosen by predicted IoU (``threshold``, by default the network's) and holds predicted masks;
+    ``true_memory`` remembers every frame with its true mask, the most that any memory could give. (Predicted, true)
+    IoUs are appended to ``judged``.
     """
     network, per_class = task.features.network.eval(), {}
     config = network.config
+    least = config.memory_threshold if threshold is None else threshold
     for category in sampler.categories:
         scores: list[float] = []
         for number in range(episodes):
@@ -92,8 +102,11 @@ def mean_j(task: VIPMTTask, sampler: EpisodeSampler, episodes: int, *, true_memo
                 recalled = memory.recall(clip, config.memory_length)
                 result = network.segment(features, config.input_size, support, recalled)
                 truths = task.masks(episode, part)
-                scores += iou_labels(result.masks, truths).tolist()
-                reliable = result.iou_scores >= config.memory_threshold
+                overlaps = iou_labels(result.masks, truths).tolist()
+                scores += overlaps
+                if judged is not None:
+                    judged += zip(result.iou_scores.tolist(), overlaps, strict=True)
+                reliable = result.iou_scores >= least
                 for t, mask in enumerate(truths if true_memory else result.masks):
                     if (true_memory or reliable[t]) and mask.any():
                         memory.add(start + t, network.exemplars(features.take([t]), mask[None]))
