@@ -4,11 +4,14 @@ r"""Table 4 (components) and Table 5 (one-way or bidirectional) of VIPMT; Tables
         --objects 1-3 --classes-per-video 1-2
     python reproduce/vipmt_components.py --scale small --data videos/instances.json \
         --backbone mobilenet_v2.safetensors --out work
+    python reproduce/vipmt_components.py --scale small --data videos/instances.json --weights small
     python reproduce/vipmt_components.py --scale paper --data train.json --root JPEGImages --backbone resnet50_v2.pth \
         --out work
 
 At small scale every row goes on from the same weights of its fold, trained frame by frame ("Baseline") for
-``--start-steps``; on a CPU that is what there is time for. What is done already in ``--out`` is not done again.
+``--start-steps``; on a CPU that is what there is time for. With ``--weights``
+nothing is trained: the parts of one network are switched on at test time, on classes it has not seen, which favours
+what it was trained with. What is done already in ``--out`` is not done again.
 
 Classes are dealt into four folds by id, as the paper deals YouTube-VIS's forty; each fold's classes are tested on after
 training on the others, every episode with supports of its own (protocol II). J is the mean over frames, classes, folds
@@ -34,6 +37,8 @@ from fewmask.vipmt.episodes import EpisodeSampler
 from fewmask.vipmt.feature_cache import FeatureCache
 from fewmask.vipmt.losses import iou_labels
 from fewmask.vipmt.memory import ReliableMemory
+from fewmask.vipmt.model import VIPMT
+from fewmask.vipmt.network import VIPMTNetwork
 from fewmask.vipmt.train import VIPMTRecipe, VIPMTTask, make_task, read_videos
 
 RECIPES = Path(__file__).parents[1] / "recipes" / "vipmt"
@@ -45,6 +50,7 @@ ROWS: dict[str, tuple[float, dict[str, Any], str]] = {
     "VIPMT (+CCDS)": (64.2, {}, "code"),
     "+C+F, one-way": (61.4, {"memory_length": 0, "bidirectional": False}, "off"),
 }
+PARTS = ("Baseline", "+C", "+C+F", "+C+F+M")
 BOUNDED, TRUE_MEMORY = "+C+F+M", "true masks as M"
 START_CLIPS = 4  # single frames of an episode while a fold's common start is trained
 MakeTask = Callable[[VIPMTRecipe], VIPMTTask]
@@ -126,6 +132,30 @@ def fold_start(arguments: argparse.Namespace, base: VIPMTRecipe, fold: int, make
     return out / "weights" / "model.safetensors"
 
 
+def parts_of(arguments: argparse.Namespace, base: VIPMTRecipe) -> Iterator[tuple[str, int, int, float]]:
+    """The rows as parts of one trained network that are switched on at test time, on classes it has not seen."""
+    videos, names = read_videos(arguments.data, arguments.root)
+    of_name = {name: category for category, name in names.items()}
+    classes = [of_name[name] for name in arguments.classes]
+    trained = VIPMT.from_pretrained(arguments.weights, device=arguments.device).network
+    features = None
+    for seed in range(arguments.runs):
+        tested = EpisodeSampler(videos, classes, shots=base.shots, clip_length=trained.config.clip_length, clips=3,
+                                views=1, seed=1000 + seed)  # fmt: skip
+        for row in (row for row in arguments.rows if row in PARTS):
+            config = replace(trained.config, **ROWS[row][1])
+            network = VIPMTNetwork(config).to(arguments.device)
+            network.load_state_dict(trained.state_dict(), strict=False)
+            settings = base.train.model_copy(update={"batch_size": 1})
+            task = VIPMTTask(base.model_copy(update={"network": config, "train": settings}), network, tested)
+            if features is not None:
+                features.network, task.features = network, features
+            features = task.features
+            yield row, 0, seed, 100 * mean_j(task, tested, arguments.episodes)
+            if row == BOUNDED:
+                yield TRUE_MEMORY, 0, seed, 100 * mean_j(task, tested, arguments.episodes, true_memory=True)
+
+
 def runs(arguments: argparse.Namespace, base: VIPMTRecipe) -> Iterator[tuple[str, int, int, float]]:
     videos, names = read_videos(arguments.data, arguments.root)
     shown = [c for c in sorted(names) if sum(1 for v in videos if v.shown.get(c)) > base.shots]
@@ -178,23 +208,34 @@ def main() -> None:
     parser.add_argument("--scale", choices=("small", "paper"), default="small")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--root", type=Path)
-    parser.add_argument("--backbone", type=Path, required=True)
+    parser.add_argument("--backbone", type=Path)
+    parser.add_argument("--weights", help="train nothing: switch parts of this network on, one after the other")
+    parser.add_argument(
+        "--classes",
+        nargs="+",
+        default=["stop sign", "dog", "bear", "hot dog", "couch", "clock"],
+        help="with --weights: classes to test on; those that the bundled network has not seen",
+    )
     parser.add_argument("--rows", nargs="+", choices=sorted(ROWS), default=list(ROWS))
     parser.add_argument("--folds", nargs="+", type=int, default=[1, 2, 3, 4])
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--steps", type=int)
     parser.add_argument("--episodes", type=int, default=5, help="test episodes per class")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--out", type=Path, required=True, help="starts and figures; what is there is not made again")
+    parser.add_argument("--out", type=Path, help="starts and figures; what is there is not made again")
     parser.add_argument("--start-steps", type=int, default=0, help="steps of the common start of a fold; 0 = none")
     arguments = parser.parse_args()
-    arguments.out.mkdir(parents=True, exist_ok=True)
+    if arguments.weights is None:
+        if arguments.out is None or arguments.backbone is None:
+            parser.error("training needs --backbone and --out")
+        arguments.out.mkdir(parents=True, exist_ok=True)
     if arguments.scale == "small":
         torch.set_num_threads(1)
     name = "small_components" if arguments.scale == "small" else "paper"
     base = VIPMTRecipe.model_validate(tomllib.loads((RECIPES / f"{name}.toml").read_text(encoding="utf-8")))
     found: dict[str, dict[int, list[float]]] = {row: {} for row in (*arguments.rows, TRUE_MEMORY)}
-    for row, fold, seed, j in runs(arguments, base):
+    table = parts_of if arguments.weights else runs
+    for row, fold, seed, j in table(arguments, base):
         found[row].setdefault(seed, []).append(j)
         print(f"{row:16} fold {fold} run {seed}: J {j:.1f}", flush=True)
     print(f"\n{'':16} {'J, mean of runs':>16} {'spread':>7} {'paper':>6}")
