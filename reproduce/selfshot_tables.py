@@ -156,7 +156,8 @@ def main():
                 tables["fig2"].add(best, size or len(episodes.pool), score(supported))
         rows = {
             "3": {
-                "dec": {"encoder_layers": 0, "fuser_layers": 0}, "enc+dec": {"fuser_layers": 0},
+                "dec": {"encoder_layers": 0, "fuser_layers": 0, "likeness": False},
+                "enc+dec": {"fuser_layers": 0, "likeness": False},
                 "fuser+dec": {"encoder_layers": 0}, "all": {},
             },
             "9": {name: {"position": name} for name in PAPER_9},

@@ -16,7 +16,7 @@ from fewmask.selfshot.pretrained import load_transformer, save_transformer, star
 from fewmask.selfshot.set_losses import clip_losses
 from fewmask.selfshot.stream import SelfShotStream, StreamSettings, distinct, track_agreement
 from fewmask.selfshot.tracks import ClipPrediction, ClipTargets, SlotPrediction
-from fewmask.selfshot.transformer import PAPER, CommonInstanceTransformer, TransformerConfig
+from fewmask.selfshot.transformer import PAPER, CommonInstanceTransformer, TransformerConfig, likeness
 
 TINY = TransformerConfig(
     backbone="mobilenet_v2", width=24, heads=2, feed_forward=32, dropout=0.0, encoder_layers=1, fuser_layers=1,
@@ -103,6 +103,27 @@ def test_supports_matter_exactly_when_there_is_a_fuser(network):
         for model, differs in [(network, True), (without, False)]:
             first, second = (drawn(model, model.encode_supports([pictures(2, seed)])) for seed in (1, 2))
             assert bool((first - second).abs().max() > 1e-6) is differs
+
+
+def test_likeness_is_the_nearest_support_place_spread_over_the_clip():
+    generator = torch.Generator().manual_seed(0)
+    query, supports = (torch.randn(n, 5, generator=generator) for n in (6, 4))
+    query, supports = query / query.norm(dim=1, keepdim=True), supports / supports.norm(dim=1, keepdim=True)
+    nearest = torch.tensor([max(float(q @ s) for s in supports) for q in query])
+    expected = (nearest - nearest.mean()) / nearest.std(correction=0)
+    assert torch.allclose(likeness(query, supports), expected, atol=1e-2)
+    assert torch.allclose(likeness(query, supports), likeness(query, supports.flip(0)))
+    assert likeness(query[:1].expand(3, -1), supports).abs().max() < 0.01
+
+
+def test_likeness_speaks_even_without_a_fuser_and_caching_changes_nothing():
+    network = started(TINY.model_copy(update={"likeness": True, "fuser_layers": 0}))
+    parts = [pictures(2, 1), pictures(1, 2)]
+    with torch.inference_mode():
+        supports = network.encode_supports(parts)
+        assert supports.shape == (3 * 3 * 4, 24 + 96)
+        assert torch.equal(supports, torch.cat([network.encode_supports([part]) for part in parts]))
+        assert not torch.allclose(drawn(network, supports), drawn(network, network.encode_supports(parts[:1])))
 
 
 @pytest.mark.parametrize(("position", "query", "support"), [("query", True, False), ("support", False, True)])

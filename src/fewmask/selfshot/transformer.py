@@ -5,6 +5,7 @@ Design choices:
 - Fuser layers are chained: the fused query and the enhanced support of one layer enter the next.
 - Position codes enter the encoder's queries and keys and the decoder's memory; the fuser compares content alone.
 - With no fuser layers the supports have no say, with no encoder layers tokens know only themselves: Table 3.
+- ``likeness`` (not in the paper) tells F how much each place of the query looks like its nearest place in the supports.
 - Masks are drawn for the slots that are asked for, in training those matched, in use those found.
 """
 
@@ -14,6 +15,7 @@ from typing import Literal, NamedTuple
 import torch
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
+from torch.nn import functional
 
 from fewmask.errors import ConfigError
 from fewmask.models.position3d import spatio_temporal_sine
@@ -52,6 +54,11 @@ class TransformerConfig(BaseModel):
     common_map: bool = Field(
         default=False, description="F is also taught, cell by cell, what is common; not in the paper, learns sooner"
     )
+    likeness: bool = Field(
+        default=False,
+        description="F is told how much each cell looks like its nearest support cell, by the backbone's own features; "
+        "not in the paper, whose fuser learns to compare",
+    )
 
 
 PAPER = TransformerConfig()
@@ -59,6 +66,9 @@ SMALL = TransformerConfig(
     backbone="mobilenet_v2", width=96, heads=4, feed_forward=256, encoder_layers=2, fuser_layers=1, decoder_layers=2,
     slots=6, frames=8, support_frames=4, size=(160, 224), mask_levels=(32, 24, 16), mask_channels=16,
 )  # fmt: skip
+
+
+LIKENESS_START = 0.3  # tokens are layer-normalised: of size 1 per channel
 
 
 class EncodedClip(NamedTuple):
@@ -102,6 +112,7 @@ class CommonInstanceTransformer(nn.Module):
         self.instance_codes = nn.Parameter((instants[0].flatten(1)[:, None] + slots).flatten(0, 1))
         self.classify = nn.Linear(config.width, 2)
         self.common = nn.Linear(config.width, 1) if config.common_map else None
+        self.likeness = nn.Parameter(torch.randn(config.width) * LIKENESS_START) if config.likeness else None
         self.locate = nn.Sequential(
             nn.Linear(config.width, config.width), nn.ReLU(), nn.Linear(config.width, config.width), nn.ReLU(),
             nn.Linear(config.width, 4),
@@ -139,7 +150,9 @@ class CommonInstanceTransformer(nn.Module):
         return EncodedClip(tokens, (frames, height, width), code, maps)
 
     def encode_supports(self, clips: Sequence[Tensor | Maps]) -> Tensor:
-        """E_s of all supports, one encoded at a time and joined: [L, d].
+        """E_s of all supports, one encoded at a time and joined: [L, d], or [L, d + C] with ``likeness``.
+
+        C are the backbone's channels at stride 16, of unit length.
 
         Args:
             clips: uint8 [T_i, H, W, 3] each, or maps; a picture is a clip of one frame.
@@ -149,14 +162,17 @@ class CommonInstanceTransformer(nn.Module):
         """
         if not clips:
             raise ConfigError("no support clip is given; give at least one")
-        return torch.cat([self.encode(clip, support=True).tokens for clip in clips])
+        encoded = [self.encode(clip, support=True) for clip in clips]
+        if self.likeness is None:
+            return torch.cat([clip.tokens for clip in encoded])
+        return torch.cat([torch.cat((clip.tokens, _looks(clip.maps)), 1) for clip in encoded])
 
     def forward(self, clip: Tensor | Maps, supports: Tensor) -> ClipPrediction:
         """Segment a query clip.
 
         Args:
             clip: uint8 [T, H, W, 3] with T = ``frames``, or its maps.
-            supports: E_s as ``encode_supports`` gives it, [L, d].
+            supports: as ``encode_supports`` gives it.
 
         Raises:
             ConfigError: the clip has another number of frames.
@@ -166,9 +182,11 @@ class CommonInstanceTransformer(nn.Module):
         if frames != config.frames:
             raise ConfigError(f"the clip has {frames} frames, the network takes {config.frames}; pad or cut it")
         query = self.encode(clip, support=False)
-        fused = query.tokens
+        fused, (supports, looks) = query.tokens, supports.tensor_split([config.width], dim=1)
         for layer in self.fuser:
             fused, supports = layer(fused, supports)
+        if self.likeness is not None:
+            fused = fused + likeness(_looks(query.maps), looks)[:, None] * self.likeness
         placed = fused + query.code
         instances = torch.zeros_like(self.instance_codes)
         layers = []
@@ -184,3 +202,23 @@ class CommonInstanceTransformer(nn.Module):
 
         common = None if self.common is None else self.common(fused).view(query.grid)
         return ClipPrediction(predictions[-1], masks, tuple(predictions[:-1]), common)
+
+
+def likeness(query: Tensor, supports: Tensor) -> Tensor:
+    """How much each place of a query looks like the place of the supports that it looks like most.
+
+    Args:
+        query: features of unit length [Lq, C].
+        supports: features of unit length [Ls, C].
+
+    Returns:
+        The largest cosine of each place [Lq], shifted and scaled over the clip to mean 0 and deviation 1.
+    """
+    best = (query @ supports.T).amax(1)
+    spread: Tensor = (best - best.mean()) / (best.std(correction=0) + 1e-4)
+    return spread
+
+
+def _looks(maps: Maps) -> Tensor:
+    """Stride-16 features of a clip as rows of unit length, [T h w, C]."""
+    return functional.normalize(maps.stride16.movedim(1, -1).flatten(0, 2), dim=1)
