@@ -52,7 +52,7 @@ def test_the_guide_to_training(place, monkeypatch):
     assert tomllib.loads(own) == tomllib.loads((DOCS.parent / "recipes" / "minvis" / "own_pictures.toml").read_text())
     MinvisRecipe.model_validate(tomllib.loads(from_nothing))
     (place / "recipe.toml").write_text(
-        own.replace("steps = 250", "steps = 1").replace("[[224, 320], [288, 256]]", "[[64, 96]]")
+        own.replace("steps = 600", "steps = 1").replace("[[224, 320], [288, 256]]", "[[64, 96]]")
     )
     for block in blocks("train.md", "bash"):
         run(block, monkeypatch)
