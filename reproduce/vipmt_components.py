@@ -9,9 +9,9 @@ r"""Table 4 (components) and Table 5 (one-way or bidirectional) of VIPMT; Tables
         --out work
 
 At small scale every row goes on from the same weights of its fold, trained frame by frame ("Baseline") for
-``--start-steps``; on a CPU that is what there is time for. With ``--weights``
-nothing is trained: the parts of one network are switched on at test time, on classes it has not seen, which favours
-what it was trained with. What is done already in ``--out`` is not done again.
+``--start-steps``; on a CPU that is what there is time for. With ``--weights`` nothing is trained: the parts of one
+network are switched on at test time, on classes it has not seen, which favours what it was trained with. What is done
+already in ``--out`` is not done again.
 
 Classes are dealt into four folds by id, as the paper deals YouTube-VIS's forty; each fold's classes are tested on after
 training on the others, every episode with supports of its own (protocol II). J is the mean over frames, classes, folds
