@@ -57,7 +57,10 @@ def test_json_for_machines(coco):
     assert said == {"annotations": str(out / "instances.json"), "videos": 2, "frames": 6}
 
 
-@pytest.mark.parametrize("wrong", [["--size", "32"], ["--objects", "many"], ["--part", "test"], ["--occlusion", "all"]])
+@pytest.mark.parametrize(
+    "wrong",
+    [["--size", "32"], ["--objects", "many"], ["--object-size", "big"], ["--part", "test"], ["--occlusion", "all"]],
+)
 def test_malformed_options_are_told_apart_from_data(coco, wrong):
     result, out = run(coco, *wrong)
     assert result.exit_code == 2

@@ -228,11 +228,36 @@ def test_paths_are_smooth_and_the_first_object_starts_inside():
         np.testing.assert_allclose(middle[:, :2] / middle[:, 2:], motion.centres, atol=1e-9)
 
 
+def test_every_shot_shows_the_same_objects_before_another_background(cut_outs, backgrounds):
+    config = replace(SMALL, shots=3, objects=(2, 2))
+    for seed in range(4):
+        plan = plan_video(cut_outs, backgrounds["inpaint"], config, seed)
+        shots = [plan, *plan.later_shots]
+        assert [shot.config.frames for shot in shots] == [4, 3, 3]
+        assert plan.frames == 10
+        assert len({shot.annotation_ids for shot in shots}) == 1
+        assert len({shot.background.image.tobytes() for shot in shots}) == 3
+        video = synthetic_video(cut_outs, backgrounds["inpaint"], config, seed)
+        assert video.masks.shape[1] == len(video.frames) == 10
+        assert video.masks[:, [0, 4, 7]].any((0, 2, 3)).all()  # each shot begins with an object in view
+        steps = abs(np.diff(video.frames.astype(int), axis=0)).mean((1, 2, 3))
+        assert min(steps[[3, 6]]) > max(np.delete(steps, [3, 6]))  # cuts stand out
+
+
+def test_a_single_shot_is_drawn_as_the_first_of_several(cut_outs, backgrounds):
+    alone = synthetic_video(cut_outs, backgrounds["inpaint"], replace(SMALL, frames=5), 7)
+    first = synthetic_video(cut_outs, backgrounds["inpaint"], replace(SMALL, frames=10, shots=2), 7)
+    np.testing.assert_array_equal(first.frames[:5], alone.frames)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"frames": 0}, "frames must be 1"),
         ({"height": 8}, "16..4096"),
+        ({"shots": 0}, "shots must lie in 1..24"),
+        ({"frames": 3, "shots": 4}, "shots must lie in 1..3"),
+        ({"shots": 2, "background": "label"}, "needs one shot"),
         ({"objects": (3, 2)}, "objects must be MIN-MAX"),
         ({"classes_per_video": (0, 2)}, "classes_per_video must be"),
         ({"object_size": (0.5, 0.1)}, "object_size"),

@@ -3,8 +3,8 @@
 import os
 import sys
 from importlib import import_module
+from typing import Any
 
-import click
 import typer
 
 import fewmask
@@ -24,6 +24,9 @@ VERBS = {
     "convert-data": ("convert_data", "convert_data"),
     "doctor": ("doctor", "doctor"),
 }
+
+# Typer uses the click package or, since 0.26, a copy of its own: two classes of one name, told by Typer's own errors.
+_UsageError: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -63,10 +66,10 @@ def main() -> None:
             raise
         sys.stderr.write(f"fewmask: {error}\n")
         code = 2
-    except click.ClickException as error:
+    except _UsageError as error:
         error.show()
         code = 2
-    except (KeyboardInterrupt, click.exceptions.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         sys.stderr.write("fewmask: stopped; what was written stays, --resume goes on\n")
         code = 130
     except BrokenPipeError:

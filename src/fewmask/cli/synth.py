@@ -50,8 +50,14 @@ def synth(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same bytes.")] = 0,
     frames: Annotated[int, typer.Option(min=1, help="Frames per video.")] = 24,
+    shots: Annotated[
+        int, typer.Option(min=1, help="Shots per video; each shows its objects before another background.")
+    ] = 1,
     size: Annotated[str, typer.Option(help="Frame size in pixels.", metavar="HxW")] = "192x320",
     objects: Annotated[str, typer.Option(help="Objects per video.", metavar="MIN-MAX")] = "2-6",
+    object_size: Annotated[
+        str, typer.Option(help="Longer side of an object over the shorter side of the frame.", metavar="MIN-MAX")
+    ] = "0.25-0.85",
     classes_per_video: Annotated[
         str, typer.Option(help="Classes that the objects of a video are drawn from.", metavar="MIN-MAX")
     ] = "1-3",
@@ -87,9 +93,11 @@ def synth(
     height, width = _two_numbers(size, "x", "--size")
     config = SynthConfig(
         frames=frames,
+        shots=shots,
         height=height,
         width=width,
         objects=_two_numbers(objects, "-", "--objects"),
+        object_size=_two_sizes(object_size, "--object-size"),
         classes_per_video=_two_numbers(classes_per_video, "-", "--classes-per-video"),
         occlusion=occlusion.value,
         background=background.value,
@@ -130,3 +138,10 @@ def _two_numbers(text: str, separator: str, option: str) -> tuple[int, int]:
     if found is None:
         raise typer.BadParameter(f"{text!r} is not two numbers as in {option} 2{separator}6", param_hint=option)
     return int(found[1]), int(found[2])
+
+
+def _two_sizes(text: str, option: str) -> tuple[float, float]:
+    found = re.fullmatch(r"(\d{1,2}(?:\.\d{1,6})?)-(\d{1,2}(?:\.\d{1,6})?)", text.strip())
+    if found is None:
+        raise typer.BadParameter(f"{text!r} is not two sizes as in {option} 0.25-0.85", param_hint=option)
+    return float(found[1]), float(found[2])

@@ -19,6 +19,8 @@ class SynthConfig:
     """
 
     frames: int = 24
+    shots: int = 1
+    """Cuts + 1. Every shot shows the same objects anew: another background, camera, size and path."""
     height: int = 192
     width: int = 320
     objects: tuple[int, int] = (2, 6)
@@ -47,6 +49,8 @@ class SynthConfig:
     def __post_init__(self) -> None:
         if self.frames < 1:
             raise ConfigError(f"frames must be 1 or more, not {self.frames}")
+        if not 1 <= self.shots <= self.frames:
+            raise ConfigError(f"shots must lie in 1..{self.frames}, the number of frames, not {self.shots}")
         if not (16 <= self.height <= 4096 and 16 <= self.width <= 4096):
             raise ConfigError(f"frame size must lie in 16..4096 on both sides, not {self.height}x{self.width}")
         for name, low, high in (("objects", *self.objects), ("classes_per_video", *self.classes_per_video)):
@@ -58,6 +62,10 @@ class SynthConfig:
             raise ConfigError(f"occlusion must be light or heavy, not {self.occlusion!r}")
         if self.background not in ("inpaint", "clean", "label"):
             raise ConfigError(f"background must be inpaint, clean or label, not {self.background!r}")
+        if self.shots > 1 and self.background == "label":
+            raise ConfigError(
+                "background label needs one shot: the next one's background has other objects; use inpaint"
+            )
         for name in ("camera", "motion", "deformation", "photometric", "exposure", "feather"):
             value = getattr(self, name)
             if not (math.isfinite(value) and 0 <= value <= 3):

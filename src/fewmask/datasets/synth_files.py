@@ -61,7 +61,7 @@ def write_video(out: Path, index: int, plan: VideoPlan, video_format: VideoForma
         "id": index + 1,
         "width": plan.config.width,
         "height": plan.config.height,
-        "length": plan.config.frames,
+        "length": plan.frames,
         "file_names": file_names,
     }
     if video_format == "mp4":

@@ -52,6 +52,7 @@ class VideoPlan:
     """Everything drawn before the first frame: the same plan always gives the same frames."""
 
     config: SynthConfig
+    """Of the first shot alone: its ``frames`` are those until the cut."""
     camera: Floats
     background: Background
     origin: tuple[int, int]
@@ -63,6 +64,13 @@ class VideoPlan:
     grain: npt.NDArray[np.int16] | None
     """Sensor noise, larger than the frame; each frame shows another part of it."""
     grain_offsets: npt.NDArray[np.int64]
+    later_shots: tuple["VideoPlan", ...] = ()
+    """The same objects, in the same order, after each cut."""
+
+    @property
+    def frames(self) -> int:
+        """Of all shots."""
+        return self.config.frames + sum(shot.frames for shot in self.later_shots)
 
     @property
     def category_ids(self) -> tuple[int, ...]:
@@ -110,10 +118,29 @@ def plan_video(
     if not len(cut_outs) or not len(backgrounds):
         raise ConfigError("a synthetic video needs at least one cut-out and one background")
     rng = np.random.default_rng(seed)
+    whole, longer = divmod(config.frames, config.shots)
+    lengths = [whole + (number < longer) for number in range(config.shots)]
+    shots: list[VideoPlan] = []
+    chosen: list[int] = []
+    for frames in lengths:
+        shot, chosen = _plan_shot(rng, cut_outs, backgrounds, replace(config, frames=frames, shots=1), chosen)
+        shots.append(shot)
+    return replace(shots[0], later_shots=tuple(shots[1:]))
+
+
+def _plan_shot(
+    rng: np.random.Generator,
+    cut_outs: Sequence[CutOut],
+    backgrounds: Sequence[Background],
+    config: SynthConfig,
+    chosen: list[int],
+) -> tuple[VideoPlan, list[int]]:
+    """A shot of the cut-outs with these indices, drawn now if there are none; and the indices."""
     camera = camera_path(rng, config)
     left, top, right, bottom = _world_in_view(camera, config)
     background = synth_background.choose_background(rng, backgrounds, bottom - top, right - left, config.background)
-    sized = [_sized(rng, cut_outs[i], background.image.mean((0, 1)), config) for i in _choose(rng, cut_outs, config)]
+    chosen = chosen or _choose(rng, cut_outs, config)
+    sized = [_sized(rng, cut_outs[i], background.image.mean((0, 1)), config) for i in chosen]
     motions = object_paths(rng, [cut_out.rgba.shape[:2] for cut_out in sized], config)
     tone = np.stack([np.ones((config.frames, 3)), np.zeros((config.frames, 3))], -1)
     tone[..., 0] += config.photometric * 0.1 * smooth(rng, config.frames, 1, (20, 80))
@@ -122,7 +149,7 @@ def plan_video(
     noise = config.photometric * rng.uniform(0, 3.5)
     shape = config.height + 32, config.width + 32, 3
     grain = np.rint(noise * rng.standard_normal(shape, np.float32)).astype(np.int16) if noise > 0.5 else None
-    return VideoPlan(
+    plan = VideoPlan(
         config=config,
         camera=camera,
         background=background,
@@ -133,11 +160,13 @@ def plan_video(
         grain=grain,
         grain_offsets=rng.integers(0, 33, (config.frames, 2)),
     )
+    return plan, chosen
 
 
 def render(plan: VideoPlan) -> Iterator[SyntheticFrame]:
     """The frames of a plan, made one at a time."""
-    return (_render_frame(plan, index) for index in range(plan.config.frames))
+    for shot in (plan, *plan.later_shots):
+        yield from (_render_frame(shot, index) for index in range(shot.config.frames))
 
 
 def _render_frame(plan: VideoPlan, index: int) -> SyntheticFrame:
