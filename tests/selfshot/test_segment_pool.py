@@ -5,13 +5,17 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import ClassVar
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from fewmask.errors import ConfigError, VideoError
+from fewmask.media import rle
 from fewmask.media.frames import open_frames
+from fewmask.media.results import FrameResult
 from fewmask.pipelines import segment_pool
 from fewmask.pipelines.segment import run_segment
 from fewmask.pipelines.segment_request import SegmentRequest
@@ -22,7 +26,7 @@ from fewmask.selfshot.stream import SelfShotStream, StreamSettings
 from fewmask.selfshot.supports import choose_supports, spatial_segments, temporal_segments
 
 from .test_pool import COLOURS, MeanColours, moving_square, write_video
-from .test_transformer import TINY, Oracle, started, two_squares
+from .test_transformer import NO_SUPPORTS, TINY, Oracle, started, two_squares
 
 FRAMES = 100
 
@@ -102,6 +106,68 @@ def test_a_killed_run_goes_on_to_the_same_files(segment, tmp_path, die_at):
         assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
+class SeenObjects:
+    """In place of `QueryInstances`: passes on what it gets and counts, so that a lost state shows."""
+
+    seen: ClassVar[list[int]] = []
+
+    def __init__(self, _model, *, outlines):
+        assert outlines
+        self.count = 0
+
+    def step(self, frames, results):
+        assert [frame.index for frame in frames] == [result.index for result in results]
+        assert all(frame.rgb.shape[:2] == result.size for frame, result in zip(frames, results, strict=True))
+        assert all(len(result.track_ids) <= 1 for result in results)
+        self.count += len(frames)
+        self.seen.append(self.count)
+        return results
+
+    def state(self):
+        return {"count": self.count}
+
+    def restore(self, state):
+        self.count = state["count"]
+
+
+def test_objects_see_every_frame_once_with_what_is_common(segment, tmp_path, monkeypatch):
+    monkeypatch.setattr(segment_pool, "QueryInstances", SeenObjects)
+    monkeypatch.setattr(SeenObjects, "seen", [])
+    quick = {"overlay": False, "masks": False, "instances": "objects"}
+    segment(tmp_path / "whole", **quick)
+    whole = list(SeenObjects.seen)
+    assert whole[-1] == FRAMES
+    with contextlib.suppress(Killed):
+        segment(tmp_path / "parts", die_at=80, **quick)
+    SeenObjects.seen.clear()
+    segment(tmp_path / "parts", resume=True, **quick)
+    assert whole[-len(SeenObjects.seen) :] == SeenObjects.seen
+    assert len(SeenObjects.seen) < len(whole)
+    with pytest.raises(ConfigError, match="minvis"):
+        segment(tmp_path / "x", instances="minvis")
+
+
+@pytest.mark.slow
+def test_a_killed_run_with_objects_goes_on_to_the_same_files(segment, tmp_path):
+    segment(tmp_path / "whole", overlay=False, instances="objects")
+    with contextlib.suppress(Killed):
+        segment(tmp_path / "parts", overlay=False, instances="objects", die_at=80)
+    segment(tmp_path / "parts", overlay=False, instances="objects", resume=True)
+    for name in ["tracks.json", *(f"masks/{index:05d}.png" for index in range(FRAMES))]:
+        assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_what_is_common_is_one_row():
+    masks = np.zeros((3, 4, 5), bool)
+    masks[0, 0, 0] = masks[1, 3] = True
+    rows = (rle.encode(masks[0]), None, rle.encode(masks[1]))
+    result = FrameResult(7, (4, 5), (3, 5, 9), (1, 1, 1), (0.4, 0.9, 0.6), rows, 0.25)
+    together = segment_pool.common_region(result)
+    assert (together.index, together.track_ids, together.scores, together.time_s) == (7, (1,), (0.6,), 0.25)
+    np.testing.assert_array_equal(rle.decode(together.masks[0]), masks[0] | masks[1])
+    assert segment_pool.common_region(result.rows([1])).track_ids == ()
+
+
 def test_settings_from_few_shot_to_random(segment, videos, tmp_path):
     quick = {"overlay": False, "masks": False}
     picture = tmp_path / "square.png"
@@ -147,18 +213,18 @@ def test_a_source_that_breaks_keeps_what_came_before(segment, videos, tmp_path):
 
 
 def test_a_restored_stream_goes_on_exactly():
-    whole = SelfShotStream(Oracle(), torch.zeros(1, 24))
+    whole = SelfShotStream(Oracle(), NO_SUPPORTS)
     frames = list(two_squares(40))
     expected = [result for frame in frames for result in whole.step(frame)] + whole.finish()
-    first = SelfShotStream(Oracle(), torch.zeros(1, 24))
+    first = SelfShotStream(Oracle(), NO_SUPPORTS)
     results = [result for frame in frames[:22] for result in first.step(frame)]
     assert first.state() is None  # in the midst of a window
     last = results[-1].index
-    upto = SelfShotStream(Oracle(), torch.zeros(1, 24))
+    upto = SelfShotStream(Oracle(), NO_SUPPORTS)
     for frame in frames[: last + 1]:
         upto.step(frame)
     state = json.loads(json.dumps(upto.state()))
-    again = SelfShotStream(Oracle(), torch.zeros(1, 24))
+    again = SelfShotStream(Oracle(), NO_SUPPORTS)
     again.restore(state, [frames[index] for index in state["frames"]])
     results += [result for frame in frames[last + 1 :] for result in again.step(frame)] + again.finish()
     # The oracle counts its own windows and so lists tracks in another order.

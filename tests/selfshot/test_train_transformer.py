@@ -13,6 +13,7 @@ from fewmask.pipelines.train import TrainRequest, train_selfshot
 from fewmask.selfshot.evaluate import evaluate, oracle_episodes
 from fewmask.selfshot.pretrained import load_transformer
 from fewmask.selfshot.train_transformer import TransformerRecipe, TransformerTask
+from fewmask.selfshot.transformer import EncodedSupports
 from fewmask.training.settings import TrainSettings
 
 from .test_transformer import TINY, Oracle
@@ -124,6 +125,18 @@ def test_samples_mirror_masks_with_pictures_and_supports_are_other_videos_of_the
         TransformerTask(recipe, read_ytvis(write_videos(tmp_path / "few", videos=2)), tmp_path)
 
 
+def test_some_supports_go_astray_but_never_all(tmp_path):
+    data = write_videos(tmp_path)
+    recipe = TransformerRecipe.model_validate(settings(0.1) | {"shots": 3, "strays": 0.6})
+    task = TransformerTask(recipe, read_ytvis(data), data.parent / "JPEGImages")
+    alike = []
+    for number in range(40):
+        sample = task.sample(number)
+        assert all(support.video != sample.query.video for support in sample.supports)
+        alike.append(sum((support.video - sample.query.video) % 2 == 0 for support in sample.supports))
+    assert set(alike) == {1, 2, 3}
+
+
 def test_a_perfect_network_has_ap_1_and_a_shifted_one_less(tmp_path):
     data = write_videos(tmp_path, length=8)
     dataset, root = read_ytvis(data), data.parent / "JPEGImages"
@@ -137,7 +150,7 @@ def test_a_perfect_network_has_ap_1_and_a_shifted_one_less(tmp_path):
     assert oracle_episodes(dataset, root, shots=2) == []
     oracle = Oracle()
     oracle.weight = torch.nn.Parameter(torch.zeros(1))
-    oracle.encode_supports = lambda clips: torch.zeros(1, 24)
+    oracle.encode_supports = lambda clips: EncodedSupports(torch.zeros(1, 24), ())
     assert evaluate(oracle, dataset, root, episodes).mean == pytest.approx(1)
     draw = Oracle.forward
 

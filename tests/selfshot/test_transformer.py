@@ -3,6 +3,7 @@ from importlib import resources
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 from torchvision.ops import deform_conv2d
 
 from fewmask.errors import CheckpointError, ConfigError, VideoError
@@ -16,13 +17,22 @@ from fewmask.selfshot.pretrained import load_transformer, save_transformer, star
 from fewmask.selfshot.set_losses import clip_losses
 from fewmask.selfshot.stream import SelfShotStream, StreamSettings, distinct, track_agreement
 from fewmask.selfshot.tracks import ClipPrediction, ClipTargets, SlotPrediction
-from fewmask.selfshot.transformer import PAPER, CommonInstanceTransformer, TransformerConfig, likeness
+from fewmask.selfshot.transformer import (
+    PAPER,
+    CommonInstanceTransformer,
+    EncodedSupports,
+    TransformerConfig,
+    likeness,
+)
 
 TINY = TransformerConfig(
     backbone="mobilenet_v2", width=24, heads=2, feed_forward=32, dropout=0.0, encoder_layers=1, fuser_layers=1,
     decoder_layers=2, slots=3, frames=4, support_frames=2, size=(48, 64), mask_levels=(16, 16, 8), mask_channels=8,
     common_map=True,
 )  # fmt: skip
+
+NO_SUPPORTS = EncodedSupports(torch.zeros(1, 24), ())
+"""For networks that need none."""
 
 
 def pictures(count, seed=0):
@@ -91,8 +101,9 @@ def test_supports_are_encoded_alone_so_caching_and_joining_change_nothing(networ
     clips = [pictures(2, 1), pictures(1, 2)]
     with torch.inference_mode():
         joined = network.encode_supports(clips)
-        apart = torch.cat([network.encode_supports([clip]) for clip in clips])
-    torch.testing.assert_close(joined, apart)
+        apart = EncodedSupports.joined([network.encode_supports([clip]) for clip in clips])
+    torch.testing.assert_close(joined.tokens, apart.tokens)
+    assert joined.looks == apart.looks == ()
     with pytest.raises(ConfigError, match="no support"):
         network.encode_supports([])
 
@@ -105,14 +116,13 @@ def test_supports_matter_exactly_when_there_is_a_fuser(network):
             assert bool((first - second).abs().max() > 1e-6) is differs
 
 
-def test_likeness_is_the_nearest_support_place_spread_over_the_clip():
+def test_likeness_is_the_mean_over_supports_of_the_nearest_place_spread_over_the_clip():
     generator = torch.Generator().manual_seed(0)
-    query, supports = (torch.randn(n, 5, generator=generator) for n in (6, 4))
-    query, supports = query / query.norm(dim=1, keepdim=True), supports / supports.norm(dim=1, keepdim=True)
-    nearest = torch.tensor([max(float(q @ s) for s in supports) for q in query])
+    query, *supports = (functional.normalize(torch.randn(n, 5, generator=generator), dim=1) for n in (6, 4, 2))
+    nearest = torch.tensor([sum(max(float(q @ s) for s in clip) for clip in supports) / 2 for q in query])
     expected = (nearest - nearest.mean()) / nearest.std(correction=0)
     assert torch.allclose(likeness(query, supports), expected, atol=1e-2)
-    assert torch.allclose(likeness(query, supports), likeness(query, supports.flip(0)))
+    assert torch.allclose(likeness(query, supports), likeness(query, [clip.flip(0) for clip in supports[::-1]]))
     assert likeness(query[:1].expand(3, -1), supports).abs().max() < 0.01
 
 
@@ -121,8 +131,11 @@ def test_likeness_speaks_even_without_a_fuser_and_caching_changes_nothing():
     parts = [pictures(2, 1), pictures(1, 2)]
     with torch.inference_mode():
         supports = network.encode_supports(parts)
-        assert supports.shape == (3 * 3 * 4, 24 + 96)
-        assert torch.equal(supports, torch.cat([network.encode_supports([part]) for part in parts]))
+        assert supports.tokens.shape == (3 * 3 * 4, 24)
+        assert [look.shape for look in supports.looks] == [(2 * 3 * 4, 160), (3 * 4, 160)]
+        apart = EncodedSupports.joined([network.encode_supports([part]) for part in parts])
+        for first, second in zip(supports.looks, apart.looks, strict=True):
+            assert torch.equal(first, second)
         assert not torch.allclose(drawn(network, supports), drawn(network, network.encode_supports(parts[:1])))
 
 
@@ -282,7 +295,7 @@ def two_squares(count, gone=range(0)):
 
 @pytest.mark.parametrize("count", [1, 7, 8, 9, 14, 40])
 def test_every_frame_is_reported_once_and_ids_last_over_windows(count):
-    stream = SelfShotStream(Oracle(), torch.zeros(1, 24))
+    stream = SelfShotStream(Oracle(), EncodedSupports(torch.zeros(1, 24), ()))
     results = [result for frame in two_squares(count) for result in stream.step(frame)] + stream.finish()
     assert [result.index for result in results] == list(range(count))
     owners = {}
@@ -298,14 +311,14 @@ def test_every_frame_is_reported_once_and_ids_last_over_windows(count):
 
 
 def test_a_track_is_absent_where_its_object_is():
-    stream = SelfShotStream(Oracle(), torch.zeros(1, 24), StreamSettings(min_score=0.4))
+    stream = SelfShotStream(Oracle(), EncodedSupports(torch.zeros(1, 24), ()), StreamSettings(min_score=0.4))
     results = [result for frame in two_squares(8, gone=range(3, 6)) for result in stream.step(frame)]
     seen = [sum(mask is not None for mask in result.masks) for result in results]
     assert seen == [2, 2, 2, 1, 1, 1, 2, 2]
 
 
 def test_a_long_stream_holds_one_window(network):
-    stream = SelfShotStream(Oracle(), torch.zeros(1, 24))
+    stream = SelfShotStream(Oracle(), EncodedSupports(torch.zeros(1, 24), ()))
     for frame in two_squares(200):
         stream.step(frame)
         assert len(stream._frames) <= 8
@@ -313,12 +326,12 @@ def test_a_long_stream_holds_one_window(network):
 
 
 def test_frames_of_another_size_and_impossible_overlaps_are_refused():
-    stream = SelfShotStream(Oracle(), torch.zeros(1, 24))
+    stream = SelfShotStream(Oracle(), EncodedSupports(torch.zeros(1, 24), ()))
     stream.step(Frame(0, 0.0, np.zeros((64, 96, 3), np.uint8)))
     with pytest.raises(VideoError, match="size"):
         stream.step(Frame(1, 0.1, np.zeros((64, 90, 3), np.uint8)))
     with pytest.raises(ConfigError, match="overlap 8"):
-        SelfShotStream(Oracle(), torch.zeros(1, 24), StreamSettings(overlap=8))
+        SelfShotStream(Oracle(), EncodedSupports(torch.zeros(1, 24), ()), StreamSettings(overlap=8))
 
 
 def test_of_two_slots_with_one_object_the_better_is_kept():

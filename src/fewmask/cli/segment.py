@@ -18,7 +18,13 @@ def segment(
         Path | None, typer.Option(help="Folder of pictures with masks, or COCO file: find what they show (VIPMT).")
     ] = None,
     negative: Annotated[Path | None, typer.Option(help="The same, of what must not be found.")] = None,
-    instances: Annotated[str, typer.Option(help="With --support: none, components, minvis or objects.")] = "none",
+    instances: Annotated[
+        str,
+        typer.Option(
+            help="What is found, as objects with ids: none, components, minvis or objects with --support, none or "
+            "objects with --pool; auto is objects with the bundled weights, else none."
+        ),
+    ] = "auto",
     pool: Annotated[
         Path | None, typer.Option(help="Index of unlabelled videos: find what SOURCE shares with its like (Self-Shot).")
     ] = None,
@@ -55,10 +61,10 @@ def segment(
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Segment and track every object of SOURCE (MinVIS).
+    """Segment and track every object of SOURCE, or what supports or a pool name.
 
-    With --support: the class that its pictures show (VIPMT). With --pool: what SOURCE has in common with videos like it
-    (Self-Shot).
+    Alone: every object (MinVIS). With --support: the class that its pictures show (VIPMT). With --pool: what SOURCE has
+    in common with videos like it (Self-Shot).
     """
     from fewmask.pipelines.segment import run_segment
     from fewmask.pipelines.segment_request import SegmentRequest

@@ -4,53 +4,93 @@ The supports are retrieved from the pool, given by the user, or both. Which they
 manifest, and ``supports.png`` shows them.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
 from fewmask.errors import ConfigError
+from fewmask.media import rle
 from fewmask.media.atomic import write_json
 from fewmask.media.frames import Frame, open_frames
 from fewmask.media.prefetch import Prefetch
 from fewmask.media.results import FrameResult
 from fewmask.media.run_directory import RunDirectory
 from fewmask.media.run_outputs import Outputs, RunSummary
-from fewmask.pipelines.segment_request import SegmentRequest, refuse_options
+from fewmask.minvis.stream import MinVIS
+from fewmask.pipelines.class_instances import QueryInstances
+from fewmask.pipelines.segment_request import SegmentRequest, objects_asked, refuse_options
 from fewmask.pipelines.stream_directory import Reread, stream_to_directory
 from fewmask.selfshot.contact_sheet import draw_contact_sheet
 from fewmask.selfshot.embedders import embedder_of
 from fewmask.selfshot.pool import Pool
 from fewmask.selfshot.retrieve import Retrieval, own_name, random_clips, retrieve
 from fewmask.selfshot.segment import CATEGORIES, SelfShot, windows
-from fewmask.selfshot.stream import SelfShotStream, StreamSettings
+from fewmask.selfshot.stream import CATEGORY, SelfShotStream, StreamSettings
 from fewmask.selfshot.supports import SupportClip, choose_supports, whole_clip
 
 MIN_SCORE = 0.5
 """Tracks shown by default; doubtful ones down to `LISTED` are in tracks.json."""
 LISTED = 0.2
+POOL_INSTANCES = ("auto", "none", "objects")
 
 
 class CommonInstances:
-    """The `ResultStream` of the transformer with its supports."""
+    """The `ResultStream` of the transformer with its supports.
+
+    Args:
+        stream: fresh.
+        ahead: frames decoded ahead.
+        objects: shows MinVIS's objects in place of the transformer's masks, see `common_region`.
+    """
 
     categories: Mapping[int, str] = CATEGORIES
 
-    def __init__(self, stream: SelfShotStream, ahead: int) -> None:
-        self._stream, self._ahead = stream, ahead
+    def __init__(self, stream: SelfShotStream, ahead: int, objects: QueryInstances | None = None) -> None:
+        self._stream, self._ahead, self._objects = stream, ahead, objects
 
     def run(self, frames: Iterable[Frame]) -> Iterator[Sequence[FrameResult]]:
         """One group per window; the next frames are decoded meanwhile."""
         with Prefetch(frames, self._ahead) as decoded:
-            yield from windows(self._stream, decoded)
+            if self._objects is None:
+                yield from windows(self._stream, decoded)
+                return
+            waiting: deque[Frame] = deque()  # those whose results have not come: a window at most
+            for results in windows(self._stream, _remembered(decoded, waiting)):
+                clip = [waiting.popleft() for _ in results]
+                yield self._objects.step(clip, [common_region(result) for result in results])
 
     def state(self) -> dict[str, Any] | None:
         """The tracks of the last window and which frames it shares with the next."""
-        return self._stream.state()
+        state = self._stream.state()
+        if state is None or self._objects is None:
+            return state
+        return {**state, "objects": self._objects.state()}
 
     def restore(self, state: dict[str, Any], reread: Reread) -> None:
         """Read the shared frames once more."""
         self._stream.restore(state, reread(state["frames"]))
+        if self._objects is not None:
+            self._objects.restore(state["objects"])
+
+
+def common_region(result: FrameResult) -> FrameResult:
+    """All that query and supports share, as one row; its score is that of the best of the tracks in view."""
+    rows = [(score, mask) for score, mask in zip(result.scores, result.masks, strict=True) if mask is not None]
+    if not rows:
+        return result.rows(())
+    together = rle.encode(np.any(rle.decode_many([mask for _, mask in rows]), axis=0))
+    best = max(score for score, _ in rows)
+    return FrameResult(result.index, result.size, (CATEGORY,), (CATEGORY,), (best,), (together,), result.time_s)
+
+
+def _remembered(frames: Iterable[Frame], waiting: deque[Frame]) -> Iterator[Frame]:
+    for frame in frames:
+        waiting.append(frame)
+        yield frame
 
 
 def run_segment_pool(
@@ -65,8 +105,9 @@ def run_segment_pool(
         FewmaskError: anything wrong with the request, the pool, the supports, the weights or the source; results so
             far are kept.
     """
-    others = ("support", "negative", "instances", "precision", "batch", "top_k", "ranking", "mode", "short_side")
+    others = ("support", "negative", "precision", "batch", "top_k", "ranking", "mode", "short_side")
     refuse_options(request, others, "--pool" if request.pool else "--support-video")
+    instances = objects_asked(request, POOL_INSTANCES)
     source = str(request.source)
     with open_frames(request.source, skip_broken=request.skip_broken) as frames:  # before the model: fail at once
         if frames.is_live:
@@ -84,6 +125,7 @@ def run_segment_pool(
         inputs={"source": request.source, "weights": request.weights, "pool": request.pool},
         settings={
             "supports": listed,
+            "instances": instances,
             **asdict(settings),
             **asdict(outputs),
             "device": model.device.type,
@@ -94,7 +136,10 @@ def run_segment_pool(
     copies = list(found.copies) if found else []
     write_json(run.path / "supports.json", {"query": source, "supports": listed, "copies": copies}, indent=1)
     draw_contact_sheet(whole_clip(source), [(s.label, s.place) for s in supports], run.path / "supports.png")
-    stream = CommonInstances(model.open_stream(settings), 2 * model.window)
+    objects = None
+    if instances == "objects":
+        objects = QueryInstances(MinVIS.from_pretrained(device=str(model.device), precision="fp32"), outlines=True)
+    stream = CommonInstances(model.open_stream(settings), 2 * model.window, objects)
     with closing(run.spool):
         return stream_to_directory(
             stream, request.source, run, outputs, skip_broken=request.skip_broken, progress=progress

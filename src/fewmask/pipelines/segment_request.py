@@ -1,10 +1,13 @@
 """What a user of `fewmask segment` asked for, whichever method answers."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from fewmask.errors import ConfigError
+
+INSTANCES = ("auto", "none", "components", "minvis", "objects")
+"""What `SegmentRequest.instances` may be."""
 
 
 @dataclass(frozen=True)
@@ -14,7 +17,7 @@ class SegmentRequest:
     Attributes:
         support: folder of masked pictures, or COCO file: find their class in place of every object (VIPMT).
         negative: like ``support``, of what must not be found.
-        instances: how a class becomes objects with ids; see `fewmask.pipelines.segment_support`.
+        instances: how what is found becomes objects with ids, one of `INSTANCES`; see `objects_asked`.
         pool: an index of unlabelled videos: find what the source and its supports have in common (Self-Shot).
         shots: supports in all.
         support_video: videos or pictures that support, before those of the pool.
@@ -28,7 +31,7 @@ class SegmentRequest:
     out: Path
     support: Path | None = None
     negative: Path | None = None
-    instances: str = "none"
+    instances: str = "auto"
     pool: Path | None = None
     shots: int = 5
     support_video: tuple[Path, ...] = ()
@@ -67,3 +70,19 @@ def refuse_options(request: SegmentRequest, names: Sequence[str], beside: str) -
         if getattr(request, name) != defaults[name]:
             where = beside if beside.startswith("without") else f"with {beside}"
             raise ConfigError(f"--{name.replace('_', '-')} cannot be used {where}; leave it out")
+
+
+def objects_asked(request: SegmentRequest, choices: Collection[str]) -> str:
+    """How what is found becomes objects: "auto" is ``objects`` with the bundled weights, whose own outlines are coarse.
+
+    Args:
+        choices: those of `INSTANCES` that the method knows.
+
+    Raises:
+        ConfigError: another one was asked for.
+    """
+    if request.instances not in choices:
+        raise ConfigError(f"instances {request.instances!r} is unknown here; choose from {', '.join(choices)}")
+    if request.instances != "auto":
+        return request.instances
+    return "objects" if request.weights == "small" and not Path("small").is_dir() else "none"

@@ -14,13 +14,12 @@ from fewmask.media.run_directory import RunDirectory
 from fewmask.media.run_outputs import Outputs, RunSummary
 from fewmask.minvis.stream import MinVIS
 from fewmask.pipelines.class_instances import QueryInstances
-from fewmask.pipelines.segment_request import SegmentRequest, refuse_options
+from fewmask.pipelines.segment_request import INSTANCES, SegmentRequest, objects_asked, refuse_options
 from fewmask.pipelines.stream_directory import Reread, stream_to_directory
 from fewmask.vipmt.model import VIPMT, FittedVIPMT, clips_of
 from fewmask.vipmt.stream import ClipStream
 from fewmask.vipmt.support import SupportSet, read_support
 
-INSTANCES = ("none", "components", "minvis", "objects")
 OTHERS = (
     "pool", "support_video", "shots", "random_supports", "encoder",
     "precision", "batch", "top_k", "ranking", "mode", "short_side",
@@ -89,8 +88,7 @@ def run_segment_support(
             kept.
     """
     refuse_options(request, OTHERS, "--support")
-    if request.instances not in INSTANCES:
-        raise ConfigError(f"instances {request.instances!r} is unknown; choose from {', '.join(INSTANCES)}")
+    instances = objects_asked(request, INSTANCES)
     with open_frames(request.source, skip_broken=request.skip_broken) as frames:  # before the model: fail at once
         if request.resume and frames.is_live:
             raise ConfigError(f"{request.source}: a live source cannot be resumed; use another --out")
@@ -106,7 +104,7 @@ def run_segment_support(
             "supports": {name: len(pictures) for name, pictures in supports.classes.items()},
             "negatives": len(supports.negatives),
             "supports_sha256": _digest(supports),
-            "instances": request.instances,
+            "instances": instances,
             "memory_seed": request.seed,
             **asdict(outputs),
             "device": model.network.device.type,
@@ -114,7 +112,7 @@ def run_segment_support(
         },
         resume=request.resume,
     )
-    stream = ClassStream(model.fit(supports), instances=request.instances, seed=request.seed)
+    stream = ClassStream(model.fit(supports), instances=instances, seed=request.seed)
     with closing(run.spool):
         return stream_to_directory(
             stream, request.source, run, outputs, skip_broken=request.skip_broken, progress=progress

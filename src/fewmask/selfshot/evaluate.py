@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from fewmask.datasets.ytvis_types import YtvisAnnotation, YtvisDataset, YtvisResult, YtvisVideo, result_from_masks
 from fewmask.media.frames import open_frames
@@ -18,7 +17,7 @@ from fewmask.metrics.video_precision import VideoAP, video_ap
 from fewmask.selfshot.pool import ClipPlace
 from fewmask.selfshot.stream import SelfShotStream, StreamSettings
 from fewmask.selfshot.supports import read_support
-from fewmask.selfshot.transformer import CommonInstanceTransformer
+from fewmask.selfshot.transformer import CommonInstanceTransformer, EncodedSupports
 
 ALL_TRACKS = StreamSettings(min_score=0.02)
 """Precision over recall wants the doubtful tracks too."""
@@ -70,7 +69,7 @@ def evaluate(
     episodes: Sequence[Episode],
     settings: StreamSettings = ALL_TRACKS,
     *,
-    encoded: dict[ClipPlace, Tensor] | None = None,
+    encoded: dict[ClipPlace, EncodedSupports] | None = None,
 ) -> VideoAP:
     """Video AP at IoU 0.5 over episodes; the network is left in evaluation mode.
 
@@ -102,7 +101,7 @@ def evaluate(
         for place in episode.supports:
             if place not in encoded:
                 encoded[place] = _encoded(network, place)
-        supports = torch.cat([encoded[place] for place in episode.supports])
+        supports = EncodedSupports.joined([encoded[place] for place in episode.supports])
         files = [root / name for name in video.file_names]
         for score, masks in _tracks(network, files, supports, settings):
             results.append(
@@ -112,13 +111,13 @@ def evaluate(
 
 
 @torch.inference_mode()
-def _encoded(network: CommonInstanceTransformer, place: ClipPlace) -> Tensor:
+def _encoded(network: CommonInstanceTransformer, place: ClipPlace) -> EncodedSupports:
     clip = read_support(place, network.config.support_frames, network.config.size)
     return network.encode_supports([clip.to(next(network.parameters()).device)])
 
 
 def _tracks(
-    network: CommonInstanceTransformer, files: Sequence[Path], supports: Tensor, settings: StreamSettings
+    network: CommonInstanceTransformer, files: Sequence[Path], supports: EncodedSupports, settings: StreamSettings
 ) -> Iterable[tuple[float, list[Rle | None]]]:
     """Mean score and masks of every track of a query."""
     stream = SelfShotStream(network, supports, settings)

@@ -13,7 +13,7 @@ from fewmask.models.device import resolve_device
 from fewmask.selfshot.pretrained import load_transformer
 from fewmask.selfshot.stream import CATEGORY, SelfShotStream, StreamSettings
 from fewmask.selfshot.supports import SupportClip, read_support
-from fewmask.selfshot.transformer import CommonInstanceTransformer
+from fewmask.selfshot.transformer import CommonInstanceTransformer, EncodedSupports
 
 BUNDLED = Path(__file__).parent / "weights"
 CATEGORIES: Mapping[int, str] = {CATEGORY: "common"}
@@ -32,7 +32,7 @@ class SelfShot:
 
     def __init__(self, network: CommonInstanceTransformer) -> None:
         self._network = network.eval()
-        self._supports: torch.Tensor | None = None
+        self._supports: EncodedSupports | None = None
 
     @classmethod
     def from_pretrained(cls, weights: str | Path = "small", *, device: str = "auto") -> "SelfShot":

@@ -21,7 +21,7 @@ from fewmask.media.frame_source import Frame
 from fewmask.media.results import FrameResult
 from fewmask.selfshot.supports import resized
 from fewmask.selfshot.tracks import ClipPrediction
-from fewmask.selfshot.transformer import CommonInstanceTransformer
+from fewmask.selfshot.transformer import CommonInstanceTransformer, EncodedSupports
 
 CATEGORY = 1
 """Every instance is of the one class that query and supports share."""
@@ -59,7 +59,7 @@ class SelfShotStream:
 
     Args:
         network: in evaluation mode.
-        supports: E_s of the support clips, from ``network.encode_supports``, encoded once.
+        supports: from ``network.encode_supports``, encoded once.
         settings: how windows become tracks.
 
     Raises:
@@ -67,7 +67,7 @@ class SelfShotStream:
     """
 
     def __init__(
-        self, network: CommonInstanceTransformer, supports: Tensor, settings: StreamSettings | None = None
+        self, network: CommonInstanceTransformer, supports: EncodedSupports, settings: StreamSettings | None = None
     ) -> None:
         self._network, self._supports = network, supports
         self._settings = settings or StreamSettings()
@@ -142,7 +142,7 @@ class SelfShotStream:
         missing = self._length - len(pictures)
         padded = torch.cat([pictures, pictures[-1:].expand(missing, -1, -1, -1)])
         with torch.inference_mode():
-            prediction = self._network(padded.to(self._supports.device), self._supports)
+            prediction = self._network(padded.to(self._supports.tokens.device), self._supports)
             foreground = prediction.slots.foreground[: len(pictures)].T  # [n, frames]
             scores = foreground.mean(1)
             kept = scores >= self._settings.min_score

@@ -35,6 +35,9 @@ class TransformerRecipe(BaseModel):
 
     network: TransformerConfig = Field(default_factory=TransformerConfig)
     shots: int = Field(5, ge=1, description="support clips per query")
+    strays: float = Field(
+        0.0, ge=0, lt=1, description="chance of each support but one to be any video, as retrieved ones may be"
+    )
     backbone_rate: float = Field(
         0.1, ge=0, description="learning rate of the backbone relative to the rest; 0 = frozen, its maps computed once"
     )
@@ -125,10 +128,16 @@ class TransformerTask:
         chance = np.random.default_rng((recipe.train.seed, 2, number))
         others = sorted(self._shown_by[category] - {video})
         chosen = chance.choice(others, recipe.shots, replace=len(others) < recipe.shots)
+        supports = [self._support(int(other), category, chance) for other in chosen]
+        if recipe.strays:
+            astray = chance.random(recipe.shots) < recipe.strays
+            astray[int(chance.integers(recipe.shots))] = False
+            for place in np.flatnonzero(astray):
+                other, shown = self._episodes[int(chance.integers(len(self._episodes)))]
+                if other != video:
+                    supports[place] = self._support(other, shown, chance)
         query, masks = self._query(self._videos[video], self._objects[video, category], chance)
-        return _Sample(
-            query, ClipTargets.from_masks(masks), [self._support(int(other), category, chance) for other in chosen]
-        )
+        return _Sample(query, ClipTargets.from_masks(masks), supports)
 
     def collate(self, samples: Sequence[_Sample]) -> list[_Sample]:
         """Episodes differ in objects and support lengths: a plain list."""

@@ -56,8 +56,8 @@ class TransformerConfig(BaseModel):
     )
     likeness: bool = Field(
         default=False,
-        description="F is told how much each cell looks like its nearest support cell, by the backbone's own features; "
-        "not in the paper, whose fuser learns to compare",
+        description="F is told how much each cell looks like the supports, by the backbone's own features; not in the "
+        "paper, whose fuser learns to compare",
     )
 
 
@@ -85,6 +85,23 @@ class EncodedClip(NamedTuple):
     grid: tuple[int, int, int]
     code: Tensor
     maps: Maps
+
+
+class EncodedSupports(NamedTuple):
+    """Support clips after backbone and encoder.
+
+    Attributes:
+        tokens: E_s of all clips, [L, d].
+        looks: with ``likeness``, the backbone's features at stride 16 of each clip, of unit length, [L_i, C].
+    """
+
+    tokens: Tensor
+    looks: tuple[Tensor, ...]
+
+    @classmethod
+    def joined(cls, parts: Sequence["EncodedSupports"]) -> "EncodedSupports":
+        """Several encoded before as one."""
+        return cls(torch.cat([part.tokens for part in parts]), tuple(look for part in parts for look in part.looks))
 
 
 class CommonInstanceTransformer(nn.Module):
@@ -149,10 +166,8 @@ class CommonInstanceTransformer(nn.Module):
             tokens = layer(tokens, code if coded else None)
         return EncodedClip(tokens, (frames, height, width), code, maps)
 
-    def encode_supports(self, clips: Sequence[Tensor | Maps]) -> Tensor:
-        """E_s of all supports, one encoded at a time and joined: [L, d], or [L, d + C] with ``likeness``.
-
-        C are the backbone's channels at stride 16, of unit length.
+    def encode_supports(self, clips: Sequence[Tensor | Maps]) -> EncodedSupports:
+        """All supports, one encoded at a time.
 
         Args:
             clips: uint8 [T_i, H, W, 3] each, or maps; a picture is a clip of one frame.
@@ -163,11 +178,10 @@ class CommonInstanceTransformer(nn.Module):
         if not clips:
             raise ConfigError("no support clip is given; give at least one")
         encoded = [self.encode(clip, support=True) for clip in clips]
-        if self.likeness is None:
-            return torch.cat([clip.tokens for clip in encoded])
-        return torch.cat([torch.cat((clip.tokens, _looks(clip.maps)), 1) for clip in encoded])
+        looks = () if self.likeness is None else tuple(_looks(clip.maps) for clip in encoded)
+        return EncodedSupports(torch.cat([clip.tokens for clip in encoded]), looks)
 
-    def forward(self, clip: Tensor | Maps, supports: Tensor) -> ClipPrediction:
+    def forward(self, clip: Tensor | Maps, supports: EncodedSupports) -> ClipPrediction:
         """Segment a query clip.
 
         Args:
@@ -182,11 +196,11 @@ class CommonInstanceTransformer(nn.Module):
         if frames != config.frames:
             raise ConfigError(f"the clip has {frames} frames, the network takes {config.frames}; pad or cut it")
         query = self.encode(clip, support=False)
-        fused, (supports, looks) = query.tokens, supports.tensor_split([config.width], dim=1)
+        fused, enhanced = query.tokens, supports.tokens
         for layer in self.fuser:
-            fused, supports = layer(fused, supports)
+            fused, enhanced = layer(fused, enhanced)
         if self.likeness is not None:
-            fused = fused + likeness(_looks(query.maps), looks)[:, None] * self.likeness
+            fused = fused + likeness(_looks(query.maps), supports.looks)[:, None] * self.likeness
         placed = fused + query.code
         instances = torch.zeros_like(self.instance_codes)
         layers = []
@@ -204,17 +218,20 @@ class CommonInstanceTransformer(nn.Module):
         return ClipPrediction(predictions[-1], masks, tuple(predictions[:-1]), common)
 
 
-def likeness(query: Tensor, supports: Tensor) -> Tensor:
-    """How much each place of a query looks like the place of the supports that it looks like most.
+def likeness(query: Tensor, supports: Sequence[Tensor]) -> Tensor:
+    """How much each place of a query looks like the place of a support that it looks like most, on average.
+
+    The average over supports, and not the best of all: what only one of them shows too, such as its background, is
+    not what they have in common.
 
     Args:
         query: features of unit length [Lq, C].
-        supports: features of unit length [Ls, C].
+        supports: the same of each support clip, [L_i, C].
 
     Returns:
-        The largest cosine of each place [Lq], shifted and scaled over the clip to mean 0 and deviation 1.
+        The mean over the clips of the largest cosine of each place [Lq], shifted and scaled to mean 0, deviation 1.
     """
-    best = (query @ supports.T).amax(1)
+    best = torch.stack([(query @ support.T).amax(1) for support in supports]).mean(0)
     spread: Tensor = (best - best.mean()) / (best.std(correction=0) + 1e-4)
     return spread
 
