@@ -16,6 +16,7 @@ def run(monkeypatch):
     """Runs a verb with an embedder that needs no weights."""
     for maker in ("load_embedder", "embedder_of"):
         monkeypatch.setattr(f"fewmask.selfshot.embedders.{maker}", lambda *_, **__: MeanColours())
+    monkeypatch.setattr("fewmask.selfshot.embedders.embedder_name", lambda *_, **__: "mean colours")
     app = typer.Typer()
     app.command()(index)
     app.command()(retrieve)

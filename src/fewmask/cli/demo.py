@@ -27,7 +27,7 @@ def demo(
     folder = out or Path("out") / ("demo-few-shot" if few_shot else "demo")
     support = demo_supports() if few_shot else None
     request = SegmentRequest(
-        source=str(demo_clip()), out=folder, support=support, instances="objects" if few_shot else "none",
+        source=str(demo_clip()), out=folder, support=support,
         resume=resume, command=sys.argv,
     )  # fmt: skip
     with Progress("frames", quiet=json_output) as progress:

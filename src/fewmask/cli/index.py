@@ -19,8 +19,12 @@ def index(
     *,
     out: Annotated[Path, typer.Option("--out", help="The index: made, or brought up to date.", metavar="INDEX")],
     encoder: Annotated[
-        str, typer.Option(help="'fixed' for ImageNet features, or the folder of a trained clip encoder.")
-    ] = "fixed",
+        str,
+        typer.Option(
+            help="'small' for the bundled encoder, 'fixed' for ImageNet features, or a trained encoder's folder; "
+            "'auto' is the one that made the index, and small for a new one."
+        ),
+    ] = "auto",
     weights: Annotated[
         Path | None, typer.Option(help="Other weights for the fixed features (safetensors).", metavar="FILE")
     ] = None,
@@ -40,7 +44,7 @@ def index(
     be read are listed and skipped.
     """
     from fewmask.errors import ConfigError
-    from fewmask.selfshot.embedders import load_embedder
+    from fewmask.selfshot.embedders import embedder_name, load_embedder
     from fewmask.selfshot.pool import Pool, find_videos
     from fewmask.selfshot.workers import embed_in_processes, embed_on_ray
 
@@ -51,7 +55,8 @@ def index(
     if remove:
         removed += pool.remove(videos or [])
     elif videos:
-        make = partial(load_embedder, encoder, weights=weights, device=device)
+        name = embedder_name(pool, encoder, weights=weights)
+        make = partial(load_embedder, name, weights=weights, device=device)
         spread = embed_on_ray if ray else embed_in_processes
         pool.add(
             find_videos(videos),

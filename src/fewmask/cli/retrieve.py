@@ -17,7 +17,7 @@ def retrieve(
         Path | None, typer.Option(help="The contact sheet; by default SOURCE-supports.png here.", metavar="PICTURE")
     ] = None,
     encoder: Annotated[
-        str, typer.Option(help="The one that made the index: 'fixed', or a folder; 'auto' asks the index.")
+        str, typer.Option(help="The one that made the index: 'small', 'fixed' or a folder; 'auto' asks the index.")
     ] = "auto",
     weights: Annotated[
         Path | None, typer.Option(help="Other weights for the fixed features (safetensors).", metavar="FILE")

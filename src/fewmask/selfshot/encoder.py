@@ -121,8 +121,7 @@ class ClipEncoder:
         weights = Path(folder) / "model.safetensors"
         state = {name: value.float() for name, value in read_checkpoint(weights).items()}
         load_exactly(network, state, weights)
-        fingerprint = hashlib.sha256(weights.read_bytes()).hexdigest()[:12]
-        return cls(network, f"clip-encoder-{fingerprint}", torch.device(device))
+        return cls(network, encoder_name(folder), torch.device(device))
 
     @torch.inference_mode()
     def embed(self, clips: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
@@ -135,6 +134,19 @@ class ClipEncoder:
             pictures = torch.unflatten(flat.round().clamp(0, 255).byte().permute(0, 2, 3, 1), 0, clips.shape[:2])
         vectors = self._network(pictures.to(self._device))
         return np.asarray(vectors.cpu().numpy(), np.float32)
+
+
+def encoder_name(folder: str | Path) -> str:
+    """What tells the encoder in a folder from others: a fingerprint of its weights.
+
+    Raises:
+        CheckpointError: there are none.
+    """
+    weights = Path(folder) / "model.safetensors"
+    try:
+        return f"clip-encoder-{hashlib.sha256(weights.read_bytes()).hexdigest()[:12]}"
+    except OSError as error:
+        raise CheckpointError(f"{weights}: cannot be read ({error.strerror or error})") from error
 
 
 def save_encoder(network: ClipNetwork, folder: Path) -> None:

@@ -132,7 +132,7 @@ class TransformerTask:
         if recipe.strays:
             astray = chance.random(recipe.shots) < recipe.strays
             astray[int(chance.integers(recipe.shots))] = False
-            for place in np.flatnonzero(astray):
+            for place in np.flatnonzero(astray).tolist():
                 other, shown = self._episodes[int(chance.integers(len(self._episodes)))]
                 if other != video:
                     supports[place] = self._support(other, shown, chance)

@@ -1,0 +1,50 @@
+"""Which embedder "auto" stands for, and the bundled encoder itself."""
+
+import numpy as np
+import pytest
+
+from fewmask.errors import ConfigError
+from fewmask.selfshot.embedders import embedder_name, embedder_of, load_embedder
+from fewmask.selfshot.pool import Pool
+
+from .test_pool import COLOURS, MeanColours, moving_square, write_video
+
+
+@pytest.fixture
+def pool(tmp_path):
+    def made_with(embedder):
+        folder = tmp_path / type(embedder).__name__
+        folder.mkdir()
+        write_video(folder / "red.mp4", moving_square(COLOURS["red"], 6, seed=0))
+        made = Pool.open(folder / "pool")
+        made.add([folder / "red.mp4"], embedder)
+        return Pool.open(folder / "pool")
+
+    return made_with
+
+
+def test_a_new_pool_gets_the_bundled_encoder_and_an_old_one_its_own(pool, tmp_path):
+    new = Pool.open(tmp_path / "new")
+    assert embedder_name(new) == "small"
+    assert embedder_name(new, weights=tmp_path / "weights.safetensors") == "fixed"
+    assert embedder_name(new, "runs/encoder") == "runs/encoder"
+    for name in ("fixed", "small"):
+        embedder = load_embedder(name, device="cpu")
+        made = pool(embedder)
+        assert embedder_name(made) == name
+        assert embedder_of(made, device="cpu").name == embedder.name
+    other = pool(MeanColours())
+    with pytest.raises(ConfigError, match="--encoder"):
+        embedder_of(other)
+
+
+def test_the_bundled_encoder_gives_unit_vectors_that_tell_scenes_apart():
+    encoder = load_embedder("small", device="cpu")
+    scenes = np.random.default_rng(0).integers(0, 256, (2, 1, 4, 4, 3)).astype(np.uint8)
+    clips = scenes.repeat(3, 1).repeat(56, 2).repeat(56, 3)  # two mosaics of 4 x 4 colours, [2, 3, 224, 224, 3]
+    vectors = encoder.embed(clips)
+    assert vectors.shape == (2, encoder.dimension)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-3)
+    dimmed = encoder.embed((clips * 0.8).astype(np.uint8))
+    cosines = dimmed @ vectors.T
+    assert (cosines.argmax(1) == [0, 1]).all()
