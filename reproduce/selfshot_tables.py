@@ -44,7 +44,7 @@ SHOTS = (1, 5, 6, 8, 10)
 class Episodes:
     """Queries of unseen classes and everything that could support them."""
 
-    def __init__(self, seen, unseen, *, most, seed):
+    def __init__(self, seen, unseen, *, most, seed, vectors):
         self.dataset, self.root = read_ytvis(unseen), unseen.parent / "JPEGImages"
         train_set = read_ytvis(seen)
         places = video_places(self.dataset, self.root)
@@ -53,7 +53,7 @@ class Episodes:
         self.oracle = oracle_episodes(self.dataset, self.root, shots=max(SHOTS), seed=seed)
         chosen = np.random.default_rng(seed).permutation(len(self.oracle))[:most]
         self.oracle = [self.oracle[place] for place in chosen]
-        self.seed, self.vectors = seed, {}
+        self.seed, self.vectors = seed, vectors
 
     def supported(self, method, k, pool_size=None):
         """The episodes with k supports of one method, among the first pool_size videos of a shuffled pool."""
@@ -74,20 +74,22 @@ class Episodes:
             found.append(Episode(episode.video, episode.category, tuple(others[place] for place in chosen)))
         return found
 
-    def embed(self, method, embedder):
-        self.vectors[method] = {}
+    def embed(self, embedders):
+        """Vectors of the whole pool by every embedder; its pictures are read once."""
         for place in self.pool:
             clip = np.stack([square(rgb) for rgb in clip_pictures(place, 5)])
-            self.vectors[method][place] = embedder.embed(clip[None])[0]
+            for method, embedder in embedders.items():
+                self.vectors.setdefault(method, {})[place] = embedder.embed(clip[None])[0]
 
 
 class Scores:
     """Mean and spread over seeds of the pooled AP, and of the mean over classes."""
 
     def __init__(self):
-        self.cells = {}
+        self.cells, self.last = {}, 0.0
 
     def add(self, row, column, result):
+        self.last = 100 * (result.pooled or 0)
         self.cells.setdefault((row, column), []).append((100 * (result.pooled or 0), 100 * (result.mean or 0)))
 
     def show(self, title, paper):
@@ -118,6 +120,7 @@ def main():
     parser.add_argument("--train", type=Path, required=True, help="YouTube-VIS file of seen classes")
     parser.add_argument("--eval", type=Path, required=True, help="YouTube-VIS file of unseen classes")
     parser.add_argument("--weights", type=Path, help="in place of training the network of tables 1, 5 and figure 2")
+    parser.add_argument("--recipe", type=Path, help="in place of the scale's, for networks trained here")
     parser.add_argument("--initial", type=Path, help="ImageNet weights of the backbone")
     parser.add_argument("--encoder", action="append", default=[], help="NAME=FOLDER of a trained clip encoder")
     parser.add_argument("--tables", nargs="+", default=["1"], choices=["1", "3", "5", "9", "fig2"])
@@ -129,16 +132,18 @@ def main():
     options = parser.parse_args()
     if options.scale == "small":
         torch.set_num_threads(1)
-    base = TransformerRecipe.model_validate(tomllib.loads((RECIPES / f"transformer_{options.scale}.toml").read_text()))
+    path = options.recipe or RECIPES / f"transformer_{options.scale}.toml"
+    base = TransformerRecipe.model_validate(tomllib.loads(path.read_text()))
     encoders = {"fixed": "fixed", **dict(pair.split("=", 1) for pair in options.encoder)}
     tables = {name: Scores() for name in options.tables}
+    vectors, known = {}, {}
     for seed in range(options.seeds):
-        episodes = Episodes(options.train, options.eval, most=options.episodes, seed=seed)
+        episodes = Episodes(options.train, options.eval, most=options.episodes, seed=seed, vectors=vectors)
         if {"1", "5", "fig2"} & set(tables):
-            for name, folder in encoders.items():
-                episodes.embed(name, load_embedder(folder))
+            if not vectors:
+                episodes.embed({name: load_embedder(folder) for name, folder in encoders.items()})
             network = load_transformer(options.weights) if options.weights else trained(options, base, seed)
-            encoded = {}
+            encoded = known if options.weights else {}
 
             def score(supported, network=network, encoded=encoded, episodes=episodes):
                 return evaluate(network, episodes.dataset, episodes.root, supported, encoded=encoded)
@@ -147,6 +152,8 @@ def main():
             for method in ("random", *encoders, "oracle") if "1" in tables else ():
                 for k in options.shots:
                     tables["1"].add(method, k, score(episodes.supported(method, k)))
+                    if options.seeds > 1:
+                        print(f"seed {seed}: {method}, {k} supports: {tables['1'].last:.1f}", flush=True)
             for found, given in PAPER_5 if "5" in tables else ():
                 both = zip(episodes.supported("oracle", given), episodes.supported(best, found), strict=True)
                 mixed = [Episode(a.video, a.category, a.supports + b.supports) for a, b in both]
