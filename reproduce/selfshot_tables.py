@@ -85,11 +85,11 @@ class Episodes:
 class Scores:
     """Mean and spread over seeds of the pooled AP, and of the mean over classes."""
 
-    def __init__(self):
-        self.cells, self.last = {}, 0.0
+    def __init__(self, name):
+        self.name, self.cells = name, {}
 
     def add(self, row, column, result):
-        self.last = 100 * (result.pooled or 0)
+        print(f"({self.name}: {row}, {column}: {100 * (result.pooled or 0):.1f})", flush=True)
         self.cells.setdefault((row, column), []).append((100 * (result.pooled or 0), 100 * (result.mean or 0)))
 
     def show(self, title, paper):
@@ -135,7 +135,7 @@ def main():
     path = options.recipe or RECIPES / f"transformer_{options.scale}.toml"
     base = TransformerRecipe.model_validate(tomllib.loads(path.read_text()))
     encoders = {"fixed": "fixed", **dict(pair.split("=", 1) for pair in options.encoder)}
-    tables = {name: Scores() for name in options.tables}
+    tables = {name: Scores(name) for name in options.tables}
     vectors, known = {}, {}
     for seed in range(options.seeds):
         episodes = Episodes(options.train, options.eval, most=options.episodes, seed=seed, vectors=vectors)
@@ -152,8 +152,6 @@ def main():
             for method in ("random", *encoders, "oracle") if "1" in tables else ():
                 for k in options.shots:
                     tables["1"].add(method, k, score(episodes.supported(method, k)))
-                    if options.seeds > 1:
-                        print(f"seed {seed}: {method}, {k} supports: {tables['1'].last:.1f}", flush=True)
             for found, given in PAPER_5 if "5" in tables else ():
                 both = zip(episodes.supported("oracle", given), episodes.supported(best, found), strict=True)
                 mixed = [Episode(a.video, a.category, a.supports + b.supports) for a, b in both]

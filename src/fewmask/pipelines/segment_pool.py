@@ -78,12 +78,13 @@ class CommonInstances:
 
 
 def common_region(result: FrameResult) -> FrameResult:
-    """All that query and supports share, as one row; its score is that of the best of the tracks in view."""
+    """All that query and supports share, as one row; its score is that of the best of the tracks in view.
+
+    Where nothing is in view the row is there, without a mask.
+    """
     rows = [(score, mask) for score, mask in zip(result.scores, result.masks, strict=True) if mask is not None]
-    if not rows:
-        return result.rows(())
-    together = rle.encode(np.any(rle.decode_many([mask for _, mask in rows]), axis=0))
-    best = max(score for score, _ in rows)
+    together = rle.encode(np.any(rle.decode_many([mask for _, mask in rows]), axis=0)) if rows else None
+    best = max((score for score, _ in rows), default=0.0)
     return FrameResult(result.index, result.size, (CATEGORY,), (CATEGORY,), (best,), (together,), result.time_s)
 
 
