@@ -33,8 +33,8 @@ class ClassStream:
     """The `ResultStream` of a fitted VIPMT: one track per class, per connected component, or per object.
 
     Args:
-        instances: one of `INSTANCES`; ``minvis`` and ``objects`` run the bundled class-agnostic MinVIS beside it, the
-            first to take the class mask apart, the second for its outlines.
+        instances: one of `INSTANCES` but ``auto``; ``minvis`` and ``objects`` run the bundled class-agnostic MinVIS
+            beside it, the first to take the class mask apart, the second for its outlines.
         seed: of the choice of memory frames.
     """
 
