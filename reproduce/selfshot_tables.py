@@ -127,6 +127,7 @@ def main():
     parser.add_argument("--shots", type=int, nargs="+", default=list(SHOTS), choices=SHOTS)
     parser.add_argument("--scale", choices=["small", "paper"], default="small")
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--first-seed", type=int, default=0, help="of the --seeds seeds, to go on where a run ended")
     parser.add_argument("--steps", type=int)
     parser.add_argument("--episodes", type=int, default=60)
     options = parser.parse_args()
@@ -137,7 +138,7 @@ def main():
     encoders = {"fixed": "fixed", **dict(pair.split("=", 1) for pair in options.encoder)}
     tables = {name: Scores(name) for name in options.tables}
     vectors, known = {}, {}
-    for seed in range(options.seeds):
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
         episodes = Episodes(options.train, options.eval, most=options.episodes, seed=seed, vectors=vectors)
         if {"1", "5", "fig2"} & set(tables):
             if not vectors:
@@ -167,9 +168,12 @@ def main():
             },
             "9": {name: {"position": name} for name in PAPER_9},
         }  # fmt: skip
-        for table in {"3", "9"} & set(tables):
-            for row, changes in rows[table].items():
-                network = trained(options, base, seed, **changes)
+        whole = None  # the unchanged network, which is a row of both tables
+        for table in ("3", "9"):
+            for row, changes in rows[table].items() if table in tables else ():
+                unchanged = all(getattr(base.network, name) == value for name, value in changes.items())
+                network = whole if unchanged and whole else trained(options, base, seed, **changes)
+                whole = network if unchanged else whole
                 for k in (1, 5):
                     supported = episodes.supported("oracle", k)
                     tables[table].add(row, k, evaluate(network, episodes.dataset, episodes.root, supported))
