@@ -104,8 +104,8 @@ def measure_clip_index(folder, vectors, queries, kind):
         for first in range(0, len(vectors), chunk):
             block = np.array(vectors[first : first + chunk])
             index.add(np.arange(first, first + len(block)), block)
-    facts = {"build_s": time.perf_counter() - start, "build_peak_gb": peak.gb, "clustered_lists": index.is_clustered}
-    facts["probes"] = index._structure.probes
+    facts = {"build_s": time.perf_counter() - start, "build_peak_gb": peak.gb, "form": index.form}
+    facts |= {"probes": index._structure.probes, "candidates": index._structure.candidates}
     start = time.perf_counter()
     del index
     index = ClipIndex.open(folder / "index")
@@ -149,7 +149,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--n", type=int, default=100_000)
     parser.add_argument("--queries", type=int, default=200)
-    parser.add_argument("--kind", choices=["auto", "exact", "clustered"], default="auto")
+    parser.add_argument("--kind", choices=["auto", "exact", "clustered", "compressed"], default="auto")
     parser.add_argument("--data", choices=["clustered", "unclustered"], nargs="+", default=["clustered", "unclustered"])
     parser.add_argument("--graphs", type=Path, help="keep the peer's graphs here, and read those that are here already")
     parser.add_argument("--no-peer", action="store_true", help="skip HNSW, whose graph takes long to build")

@@ -1,3 +1,4 @@
+import json
 import threading
 from pathlib import Path
 
@@ -233,35 +234,96 @@ def clustered_vectors(count, dimension=32, seed=0):
     )
 
 
-def test_clustered_lists_find_nearly_all_true_neighbours_and_take_changes(tmp_path):
-    vectors = clustered_vectors(4000)
-    index = ClipIndex.create(tmp_path / "pool", 32, kind="clustered")
+def odd_vectors(count):
+    return random_vectors(count, dimension=33)
+
+
+@pytest.mark.parametrize(
+    ("kind", "draw"), [("clustered", clustered_vectors), ("compressed", random_vectors), ("compressed", odd_vectors)]
+)
+def test_large_pools_find_nearly_all_true_neighbours_and_take_changes(tmp_path, kind, draw):
+    vectors = draw(4000, dimension=32) if draw is not odd_vectors else draw(4000)
+    index = ClipIndex.create(tmp_path / "pool", vectors.shape[1], kind=kind)
     index.add(range(3900), vectors[:3900])
-    assert index.is_clustered
+    assert index.form == kind
     index.add(range(3900, 4000), vectors[3900:])
     index.remove(range(0, 4000, 7))
-    index = ClipIndex.open(tmp_path / "pool")
-    assert index.is_clustered
     stored = {i: vectors[i] for i in range(4000) if i % 7}
-    queries = clustered_vectors(200, seed=0) + 0.01
-    found, _ = index.search(queries, 5)
+    queries = vectors[:200] + 0.01
     truth, _ = brute_force(stored, queries, 5)
-    recall = np.mean([len(set(a) & set(b)) / 5 for a, b in zip(found.tolist(), truth.tolist(), strict=True)])
-    assert recall >= 0.99
+    for _ in range(2):
+        found, scores = index.search(queries, 5)
+        hits = [len(set(line) & set(true)) for line, true in zip(found.tolist(), truth.tolist(), strict=True)]
+        assert np.mean(hits) >= 0.99 * 5
+        units = vectors[found] / np.linalg.norm(vectors[found], axis=2, keepdims=True)
+        cosines = np.einsum("nkd,nd->nk", units, queries) / np.linalg.norm(queries, axis=1, keepdims=True)
+        np.testing.assert_allclose(scores, cosines, atol=1e-5)
+        assert (np.diff(scores) <= 0).all()
+        many, _ = index.search(queries[:3], 700)
+        assert all(len(set(line)) == 700 and not any(name % 7 == 0 for name in line) for line in many.tolist())
+        index = ClipIndex.open(tmp_path / "pool")
+        assert index.form == kind
+    index.compact()  # written from what was read
+    index = ClipIndex.open(tmp_path / "pool")
+    assert index.search(queries, 5)[0].tolist() == found.tolist()
     np.testing.assert_allclose(np.linalg.norm(index.vectors([1, 3998]), axis=1), 1, rtol=1e-5)
 
 
-def test_a_pool_without_clusters_keeps_the_exact_scan(tmp_path, monkeypatch):
-    monkeypatch.setattr(nearest, "CLUSTER_FROM", 2000)
+@pytest.mark.parametrize("kind", ["clustered", "compressed"])
+def test_a_large_pool_grows_shrinks_to_nothing_and_grows_again(tmp_path, kind):
+    vectors = random_vectors(3000, dimension=16)
+    index = ClipIndex.create(tmp_path / "pool", 16, kind=kind)
+    index.add(range(300), vectors[:300])
+    assert index.form == kind
+    index.add(range(300, 3000), vectors[300:])  # more than four times as many: built again
+    assert index.search(vectors[::100], 1)[0][:, 0].tolist() == list(range(0, 3000, 100))
+    index.remove(range(3000))
+    assert len(ClipIndex.open(tmp_path / "pool")) == 0
+    index.add(range(40), vectors[:40])
+    assert ClipIndex.open(tmp_path / "pool").search(vectors[:40], 1)[0][:, 0].tolist() == list(range(40))
+
+
+def test_codes_look_at_few_vectors(tmp_path):
+    """Else the recall above would say nothing."""
+    index = ClipIndex.create(tmp_path / "pool", 96, kind="compressed")
+    index.add(range(5000), random_vectors(5000, dimension=96))
+    assert 0 < index._structure.candidates <= 500
+
+
+def test_checkpoint_of_another_form_than_the_manifest_says_is_damage(tmp_path):
+    index = ClipIndex.create(tmp_path / "pool", DIMENSION)
+    index.add(range(20), random_vectors(20))
+    index.compact()
+    path = tmp_path / "pool" / "index.json"
+    path.write_text(path.read_text().replace('"candidates": 0', '"candidates": 32'))
+    with pytest.raises(FewmaskError, match="damaged"):
+        ClipIndex.open(tmp_path / "pool")
+
+
+def test_an_index_from_before_there_were_codes_opens(tmp_path):
+    vectors = clustered_vectors(500)
+    index = ClipIndex.create(tmp_path / "pool", 32, kind="clustered")
+    index.add(range(500), vectors)
+    path = tmp_path / "pool" / "index.json"
+    raw = json.loads(path.read_text())
+    del raw["candidates"]
+    path.write_text(json.dumps(raw))
+    assert ClipIndex.open(tmp_path / "pool").search(vectors[:9], 1)[0][:, 0].tolist() == list(range(9))
+
+
+def test_auto_takes_what_suits_the_pool(tmp_path, monkeypatch):
+    monkeypatch.setattr(nearest, "EXACT_BELOW", 6000)
     for name, vectors, expected in [
-        ("clusters", clustered_vectors(2000), True),
-        ("none", random_vectors(2000, dimension=96), False),
+        ("clusters", clustered_vectors(6000), "clustered"),
+        ("none", random_vectors(6000, dimension=96), "compressed"),
+        # Nothing tells these apart but the last bits, so that no code could.
+        ("alike", 1 + 1e-3 * random_vectors(6000, dimension=96), "exact"),
     ]:
         index = ClipIndex.create(tmp_path / name, vectors.shape[1])
-        index.add(range(1000), vectors[:1000])
-        assert not index.is_clustered
-        index.add(range(1000, 2000), vectors[1000:])
-        assert index.is_clustered is expected
+        index.add(range(3000), vectors[:3000])
+        assert index.form == "exact"
+        index.add(range(3000, 6000), vectors[3000:])
+        assert index.form == expected, name
         assert index.search(vectors[:50], 1)[0][:, 0].tolist() == list(range(50))
 
 

@@ -10,9 +10,9 @@ import numpy.typing as npt
 from fewmask.errors import VideoError
 from fewmask.media.frames import open_frames
 from fewmask.selfshot.clips import Clip, cut_clips
+from fewmask.selfshot.exact_scan import Vectors
 from fewmask.selfshot.fixed_features import ClipEmbedder
 from fewmask.selfshot.looks import Look, look_of
-from fewmask.selfshot.nearest import Vectors
 
 MakeEmbedder = Callable[[], ClipEmbedder]
 """Makes the embedder where it works; it travels to other processes, so it is a function of a module or a partial."""

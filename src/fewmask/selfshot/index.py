@@ -12,8 +12,9 @@ import numpy.typing as npt
 
 from fewmask.errors import FewmaskError
 from fewmask.selfshot import index_store, nearest
+from fewmask.selfshot.exact_scan import ExactScan, Structure, Vectors
 from fewmask.selfshot.index_store import Change, ClipId, Manifest
-from fewmask.selfshot.nearest import Kind, Structure, Vectors
+from fewmask.selfshot.nearest import Form, Kind
 
 _OPEN_ATTEMPTS = 5  # a writer may replace the files between reading the manifest and reading them
 _JOURNAL_FILES = 200
@@ -58,8 +59,8 @@ class ClipIndex:
         Args:
             path: folder; made if missing, refused if not empty.
             dimension: size of a vector.
-            kind: "auto" scans exactly up to about a million clips and clusters above where that pays; "exact" and
-                "clustered" hold to one.
+            kind: "auto" scans exactly up to about a million clips; above, it looks at the nearest lists where the pool
+                has clusters, and at compressed codes where it has none. The others hold to one.
             about: free text kept with the index, such as the encoder that made the vectors.
 
         Raises:
@@ -113,9 +114,9 @@ class ClipIndex:
         return dict(self._manifest.about) if self._manifest else {}
 
     @property
-    def is_clustered(self) -> bool:
-        """Whether searches look at the most promising lists only, instead of every vector."""
-        return self._structure is not None and self._structure.is_clustered
+    def form(self) -> Form:
+        """How it is searched now: every vector, the most promising lists, or codes first and then the vectors."""
+        return "exact" if self._structure is None else nearest.form(self._structure)
 
     def search(self, vectors: npt.ArrayLike, k: int) -> tuple[npt.NDArray[Any], Vectors]:
         """The k nearest clips of each query by cosine, best first.
@@ -126,7 +127,6 @@ class ClipIndex:
 
         Returns:
             ids [B, K] (int64 if all are numbers, else objects) and cosines float32 [B, K], K = min(k, len(self)).
-            Clustered lists may, rarely, find fewer than K: the id is then None (−1 among numbers), the cosine −inf.
 
         Raises:
             FewmaskError: the index is empty, or the vectors have another size, zero length or non-finite values.
@@ -138,8 +138,7 @@ class ClipIndex:
             if self._structure is None or not self._rows:
                 raise FewmaskError(f"{self.folder}: holds no clips; add some with `fewmask index VIDEO... --out INDEX`")
             scores, rows = self._structure.search(queries, min(k, len(self._rows)))
-            found = [[self._ids.get(int(row)) for row in line] for line in rows]
-        scores = np.where(rows < 0, -np.inf, scores).astype(np.float32)
+            found = [[self._ids[row] for row in line] for line in rows.tolist()]
         return _id_array(found), scores
 
     def add(self, ids: Sequence[ClipId], vectors: npt.ArrayLike) -> None:
@@ -182,7 +181,7 @@ class ClipIndex:
         if unknown is not None or self._structure is None:
             raise FewmaskError(f"{self.folder}: holds no clip {unknown!r}")
         with self._gate.reading():
-            rows, stored = nearest.entries(self._structure)
+            rows, stored = self._structure.entries()
             place = {int(row): position for position, row in enumerate(rows)}
             return stored[[place[self._rows[name]] for name in ids]].copy()
 
@@ -197,7 +196,7 @@ class ClipIndex:
             manifest = self._manifest
             if manifest is None:
                 manifest = index_store.create(self.folder, Manifest(change.vectors.shape[1], "auto"))
-                self._manifest, self._structure = manifest, nearest.exact(manifest.dimension)
+                self._manifest, self._structure = manifest, ExactScan.empty(manifest.dimension)
             rows = self._journal_rows + len(change.added) + len(change.removed)
             if self._fits_journal(manifest, rows, len(self._rows) + len(change.added) - len(change.removed)):
                 # On disk before in memory: if the write fails, neither has changed.
@@ -216,12 +215,12 @@ class ClipIndex:
         assert self._structure is not None
         settled = max(_JOURNAL_ROWS, _JOURNAL_SHARE * (len(self._rows) - self._journal_rows))
         few = journal_rows <= settled and len(manifest.journal) < _JOURNAL_FILES
-        return few and not self._structure.outgrown(count, manifest.kind)
+        return few and not nearest.outgrown(self._structure, count, manifest.kind)
 
     def _checkpoint(self, manifest: Manifest) -> None:
         assert self._structure is not None
-        if self._structure.outgrown(len(self._ids), manifest.kind):
-            self._structure = nearest.rebuild(self._structure, always=manifest.kind == "clustered")
+        if nearest.outgrown(self._structure, len(self._ids), manifest.kind):
+            self._structure = nearest.rebuilt(self._structure, manifest.kind)
         self._manifest = index_store.write_checkpoint(self.folder, manifest, self._structure, self._ids)
         self._journal_rows = 0
 
@@ -243,7 +242,7 @@ class ClipIndex:
         self._journal_rows += len(change.added) + len(change.removed)
 
     def _load(self, manifest: Manifest) -> None:
-        self._ids, self._structure = {}, nearest.exact(manifest.dimension, built_with=manifest.built_with)
+        self._ids, self._structure = {}, ExactScan.empty(manifest.dimension, manifest.built_with)
         if manifest.checkpoint:
             self._structure, self._ids = index_store.read_checkpoint(self.folder, manifest)
         self._rows = {name: row for row, name in self._ids.items()}
@@ -304,9 +303,9 @@ def _plain_id(name: Any) -> ClipId:
     raise FewmaskError(f"{name!r} is no clip id; use a string or an integer")
 
 
-def _id_array(found: list[list[ClipId | None]]) -> npt.NDArray[Any]:
-    if all(isinstance(name, int) for line in found for name in line if name is not None):
-        return np.array([[-1 if name is None else name for name in line] for line in found], np.int64)
+def _id_array(found: list[list[ClipId]]) -> npt.NDArray[Any]:
+    if all(isinstance(name, int) for line in found for name in line):
+        return np.array(found, np.int64)
     array = np.empty((len(found), len(found[0]) if found else 0), object)
     for position, line in enumerate(found):
         array[position] = line

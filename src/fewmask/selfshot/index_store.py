@@ -24,7 +24,9 @@ import numpy as np
 
 from fewmask.errors import FewmaskError
 from fewmask.media.atomic import whole_file, write_json
-from fewmask.selfshot.nearest import Kind, Structure, Vectors
+from fewmask.selfshot import nearest
+from fewmask.selfshot.exact_scan import Structure, Vectors
+from fewmask.selfshot.nearest import Kind
 
 ClipId = str | int
 MANIFEST = "index.json"
@@ -41,7 +43,8 @@ class Manifest:
         kind: what the owner asked for.
         generation: counts the changes.
         checkpoint: generation of the checkpoint files, 0 if there are none.
-        probes: lists a search looks at; 0 for the exact scan.
+        probes: lists a search looks at; 0 if it does not look at lists.
+        candidates: entries that a search through codes compares exactly; 0 if there are no codes.
         built_with: entries when the structure was built.
         journal: generations of the journal files to replay, in order.
         about: what the owner wants to remember of the vectors, such as the encoder's name.
@@ -56,6 +59,7 @@ class Manifest:
     built_with: int = 0
     journal: tuple[int, ...] = ()
     about: dict[str, str] = field(default_factory=dict)
+    candidates: int = 0
     format: int = FORMAT
 
 
@@ -120,6 +124,7 @@ def write_checkpoint(folder: Path, manifest: Manifest, structure: Structure, ids
             generation=generation,
             checkpoint=generation,
             probes=structure.probes,
+            candidates=structure.candidates,
             built_with=structure.built_with,
             journal=(),
         ),
@@ -141,7 +146,10 @@ def read_checkpoint(folder: Path, manifest: Manifest) -> tuple[Structure, dict[i
         index = faiss.read_index(str(name.with_suffix(".faiss")))
         if not len(rows) == len(ids) == index.ntotal or index.d != manifest.dimension:
             raise ValueError(f"{len(ids)} ids for {index.ntotal} vectors of size {index.d}")
-    return Structure(index, manifest.probes, manifest.built_with), dict(zip(rows, ids, strict=True))
+        structure = nearest.read(
+            index, probes=manifest.probes, candidates=manifest.candidates, built_with=manifest.built_with
+        )
+    return structure, dict(zip(rows, ids, strict=True))
 
 
 def read_journal(folder: Path, manifest: Manifest) -> Iterator[Change]:

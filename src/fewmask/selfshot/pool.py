@@ -18,10 +18,10 @@ from fewmask.errors import ConfigError, FewmaskError, VideoError
 from fewmask.media.atomic import write_json
 from fewmask.selfshot.clips import SECONDS
 from fewmask.selfshot.embedded_video import EmbeddedVideo, embed_here
+from fewmask.selfshot.exact_scan import Vectors
 from fewmask.selfshot.fixed_features import ClipEmbedder
 from fewmask.selfshot.index import ClipIndex
 from fewmask.selfshot.looks import Look, same_clip
-from fewmask.selfshot.nearest import Vectors
 
 VIDEO_SUFFIXES = {
     ".mp4",

@@ -9,9 +9,9 @@ import numpy as np
 from fewmask.errors import ConfigError, VideoError
 from fewmask.media.frames import open_frames
 from fewmask.selfshot.clips import Clip, cut_clips
+from fewmask.selfshot.exact_scan import Vectors
 from fewmask.selfshot.fixed_features import ClipEmbedder
 from fewmask.selfshot.looks import Look, look_of, same_clip
-from fewmask.selfshot.nearest import Vectors
 from fewmask.selfshot.pool import ClipPlace, Pool
 
 _MOST_QUERY_CLIPS = 16
