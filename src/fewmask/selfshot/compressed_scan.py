@@ -65,13 +65,13 @@ class CompressedScan:
     @property
     def faiss_index(self) -> Any:
         """Codes and vectors in one, for keeping only: faiss could search it if rows were numbered without gaps."""
-        self._both.ntotal = self._codes.ntotal
+        self._both.ntotal = self._vectors.faiss_index.ntotal
         return self._both
 
     def search(self, vectors: Vectors, k: int) -> tuple[Vectors, Rows]:
         """As ``Structure`` says."""
         candidates = self.candidates * -(-k // _MEANT_FOR)
-        if candidates >= self._codes.ntotal:
+        if candidates >= self._vectors.faiss_index.ntotal:  # not the codes': older faiss forgets to lower theirs
             return self._vectors.search(vectors, k)
         _, promising = self._codes.search(vectors, candidates)
         scores, rows = np.empty((len(vectors), k), np.float32), np.empty((len(vectors), k), np.int64)
