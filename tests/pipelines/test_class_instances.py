@@ -66,7 +66,7 @@ def test_going_on_from_a_state_gives_the_same_ids():
 def test_a_track_mostly_outside_the_class_claims_nothing_and_unclaimed_components_share_an_id():
     inside = box(0, 0, 20, 20) | box(40, 60, 10, 10)
     left, astray = box(0, 0, 20, 12), box(5, 15, 30, 60)
-    result = separated(class_result(0, inside), tracks_result([(4, 0.9, astray), (7, 0.8, left), (2, 0.1, inside)]))
+    result = separated(class_result(0, inside), tracks_result([(4, 0.9, astray), (7, 0.8, left), (2, 0.1, inside)]), {})
     masks = dict(zip(result.track_ids, map(rle.decode, result.masks), strict=True))
     assert set(masks) == {7, REST}
     assert np.array_equal(masks[7], box(0, 0, 20, 20))
@@ -76,7 +76,7 @@ def test_a_track_mostly_outside_the_class_claims_nothing_and_unclaimed_component
 def test_the_better_track_owns_what_two_claim_and_classes_have_ids_of_their_own():
     first, second = box(0, 0, 20, 20), box(30, 30, 20, 20)
     rows = [(3, 0.9, box(0, 0, 20, 15)), (5, 0.5, box(0, 10, 20, 10)), (6, 0.5, second)]
-    result = separated(class_result(0, first, second), tracks_result(rows))
+    result = separated(class_result(0, first, second), tracks_result(rows), {})
     masks = dict(zip(result.track_ids, map(rle.decode, result.masks), strict=True))
     assert set(masks) == {3, 5, CLASS_STRIDE + 6}
     assert np.array_equal(masks[3], box(0, 0, 20, 15))
@@ -94,7 +94,7 @@ def test_objects_partition_the_class_mask(seed):
 
     inside = any_box() | any_box() | any_box()
     rows = [(i + 1, float(score), any_box()) for i, score in enumerate(sorted(rng.random(6), reverse=True))]
-    result = separated(class_result(0, inside), tracks_result(rows))
+    result = separated(class_result(0, inside), tracks_result(rows), {})
     counted = sum(rle.decode(mask).astype(int) for mask in result.masks)
     assert np.array_equal(counted, inside.astype(int))
 
@@ -104,7 +104,7 @@ def test_objects_have_their_own_outlines_in_the_class_they_lie_in():
     person, again, dog = box(2, 0, 20, 34), box(3, 0, 19, 33), box(30, 2, 24, 26)
     astray = box(0, 60, 40, 30)
     tracks = tracks_result([(4, 0.9, person), (6, 0.8, again), (7, 0.7, dog), (9, 0.6, astray), (3, 0.1, first)])
-    result = outlined(class_result(0, first, second), tracks, {})
+    result = outlined(class_result(0, first, second), tracks, {}, {})
     assert result.track_ids == (4, CLASS_STRIDE + 7)
     assert result.category_ids == (1, 2)
     np.testing.assert_array_equal(rle.decode(result.masks[0]), person)
@@ -113,10 +113,10 @@ def test_objects_have_their_own_outlines_in_the_class_they_lie_in():
 
 def test_a_class_mask_that_objects_do_not_explain_is_shown_itself():
     whole, part = box(0, 0, 40, 40), box(0, 0, 10, 10)
-    result = outlined(class_result(0, whole, box(50, 0, 0, 0)), tracks_result([(4, 0.9, part)]), {})
+    result = outlined(class_result(0, whole, box(50, 0, 0, 0)), tracks_result([(4, 0.9, part)]), {}, {})
     assert result.track_ids == (4, REST)
     np.testing.assert_array_equal(rle.decode(result.masks[1]), whole & ~part)
-    assert outlined(class_result(0, whole), tracks_result([]), {}).track_ids == (REST,)
+    assert outlined(class_result(0, whole), tracks_result([]), {}, {}).track_ids == (REST,)
 
 
 def test_one_coarse_class_mask_does_not_lose_an_object_and_one_lucky_frame_does_not_make_one():
@@ -124,9 +124,9 @@ def test_one_coarse_class_mask_does_not_lose_an_object_and_one_lucky_frame_does_
     tracks = tracks_result([(4, 0.9, person), (5, 0.8, other)])
     overlaps = {}
     for t in range(3):
-        assert outlined(class_result(t, person), tracks, overlaps).track_ids == (4,)
-    assert outlined(class_result(3, box(0, 0, 9, 30) | other), tracks, overlaps).track_ids == (4, REST)
-    assert outlined(class_result(4, box(0, 0, 9, 30)), tracks, overlaps).track_ids == (4,)
+        assert outlined(class_result(t, person), tracks, overlaps, {}).track_ids == (4,)
+    assert outlined(class_result(3, box(0, 0, 9, 30) | other), tracks, overlaps, {}).track_ids == (4, REST)
+    assert outlined(class_result(4, box(0, 0, 9, 30)), tracks, overlaps, {}).track_ids == (4,)
 
 
 @settings(max_examples=25, deadline=None)
