@@ -139,3 +139,62 @@ def test_objects_go_on_from_a_state(cut):
     found = first.step(frames[:cut], classes[:cut]) if cut else []
     second.restore(first.state())
     assert [*found, *second.step(frames[cut:], classes[cut:])] == expected
+
+
+def shown(result):
+    return {track_id: rle.decode(mask) for track_id, mask in zip(result.track_ids, result.masks, strict=True)}
+
+
+def test_a_piece_of_one_track_that_is_the_whole_of_another_is_that_other_and_stays_it():
+    overlaps, handed = {}, {}
+
+    def step(*rows):
+        of_class = np.any([row[2] for row in rows], axis=0)
+        return shown(outlined(class_result(0, of_class), tracks_result(rows), overlaps, handed))
+
+    person, dog = box(5, 5, 40, 15), box(30, 50, 12, 20)
+    alone = step((4, 0.9, person | dog))  # nobody else has the dog: occlusion may have cut it off
+    assert set(alone) == {4}
+    np.testing.assert_array_equal(alone[4], person | dog)
+    apart = step((4, 0.9, person | dog), (7, 0.4, box(30, 50, 12, 18)))
+    assert set(apart) == {4, 7}
+    np.testing.assert_array_equal(apart[4], person)
+    np.testing.assert_array_equal(apart[7], dog)
+    moved = box(30, 44, 12, 20)
+    assert step((4, 0.9, person | moved))[7].sum() == moved.sum()  # where it was: no outline needed
+    far = box(10, 60, 12, 20)
+    later = step((4, 0.9, person | far), (8, 0.4, far), (7, 0.3, box(50, 0, 5, 5)))
+    assert set(later) == {4, 7}  # the first id stays, and is there once
+    np.testing.assert_array_equal(later[7], far)
+    near = box(5, 45, 50, 40)  # now larger than the person, who is still the track's own
+    grown = step((4, 0.9, person | near))
+    np.testing.assert_array_equal(grown[4], person)
+    np.testing.assert_array_equal(grown[7], near)
+
+
+def test_a_second_piece_goes_to_whoever_outlines_it():
+    everything, handed = np.ones(SIZE, dtype=bool), {}
+    first, second, third = box(0, 0, 30, 20), box(0, 30, 20, 20), box(30, 60, 10, 10)
+    tracks = tracks_result([(1, 0.9, first | second | third), (2, 0.5, second), (3, 0.4, third)])
+    for _ in range(2):
+        masks = shown(separated(class_result(0, everything), tracks, handed))
+        assert set(masks) == {1, 2, 3}
+        assert masks[2][:20, 30:50].all()
+        assert masks[3][30:40, 60:70].all()
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 2**32 - 1))
+def test_no_id_twice_in_a_frame_and_no_pixel_twice(seed):
+    rng = np.random.default_rng(seed)
+    overlaps, handed = {}, {}
+
+    def any_boxes(count):
+        return np.any([box(*rng.integers(0, (60, 80)), *rng.integers(4, (20, 25))) for _ in range(count)], axis=0)
+
+    for _ in range(4):
+        parts = [any_boxes(1) for _ in range(3)]
+        rows = [(1, 0.9, parts[0] | parts[1]), (2, 0.8, parts[1] | parts[2]), (3, 0.5, parts[1]), (4, 0.4, parts[2])]
+        result = outlined(class_result(0, any_boxes(4)), tracks_result(rows), overlaps, handed)
+        assert len(set(result.track_ids)) == len(result.track_ids)
+        assert sum(rle.decode(mask).astype(int) for mask in result.masks).max(initial=0) <= 1
