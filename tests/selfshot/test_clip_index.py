@@ -199,10 +199,13 @@ def test_a_damaged_file_is_named(tmp_path, damage):
         ClipIndex.open(tmp_path / "pool")
 
 
-def test_searching_while_others_add_and_remove(tmp_path):
-    index = ClipIndex.create(tmp_path / "pool", DIMENSION)
+@pytest.mark.parametrize("kind", ["exact", "clustered", "compressed"])
+def test_searching_while_others_add_and_remove(tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(nearest, "_LEARN_CODES_FROM", 50)
+    index = ClipIndex.create(tmp_path / "pool", DIMENSION, kind=kind)
     fixed = random_vectors(50)
     index.add([f"fixed{i}" for i in range(50)], fixed)
+    assert index.form == kind
     stop, wrong = threading.Event(), []
 
     def searching():
