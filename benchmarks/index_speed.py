@@ -106,7 +106,7 @@ def measure_clip_index(folder, vectors, queries, kind):
             block = np.array(vectors[first : first + chunk])
             index.add(np.arange(first, first + len(block)), block)
     facts = {"build_s": time.perf_counter() - start, "build_peak_gb": peak.gb, "form": index.form}
-    facts |= {"probes": index._structure.probes, "candidates": index._structure.candidates}
+    facts["effort"] = index._contents.structure.effort
     start = time.perf_counter()
     del index
     index = ClipIndex.open(folder / "index")

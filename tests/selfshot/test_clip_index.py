@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from fewmask.errors import FewmaskError
-from fewmask.selfshot import nearest
+from fewmask.selfshot import index_store, nearest
 from fewmask.selfshot.index import ClipIndex
 
 DIMENSION = 12
@@ -164,6 +164,8 @@ def test_a_failure_at_any_write_leaves_the_index_before_or_after_the_change(tmp_
     monkeypatch.undo()
     assert failed == (allowed < (3 if compacting else 2))
     expected = before if failed else before | {"e"}
+    index.add(["again"], vectors[:1])  # the same object goes on as well
+    index.remove(["again"])
     for survivor in (index, ClipIndex.open(tmp_path / "pool")):
         assert set(survivor.ids) == expected
         assert survivor.search(vectors[:1], 1)[0].tolist() == [["a"]]
@@ -290,15 +292,21 @@ def test_codes_look_at_few_vectors(tmp_path):
     """Else the recall above would say nothing."""
     index = ClipIndex.create(tmp_path / "pool", 96, kind="compressed")
     index.add(range(5000), random_vectors(5000, dimension=96))
-    assert 0 < index._structure.candidates <= 500
+    assert 0 < index._contents.structure.effort <= 500
 
 
-def test_checkpoint_of_another_form_than_the_manifest_says_is_damage(tmp_path):
-    index = ClipIndex.create(tmp_path / "pool", DIMENSION)
-    index.add(range(20), random_vectors(20))
+@pytest.mark.parametrize("kind", ["exact", "clustered", "compressed"])
+@pytest.mark.parametrize("form", ["exact", "clustered", "compressed"])
+def test_checkpoint_of_another_form_than_the_manifest_says_is_damage(tmp_path, kind, form):
+    if kind == form:
+        pytest.skip("nothing is wrong with that")
+    index = ClipIndex.create(tmp_path / "pool", DIMENSION, kind=kind)
+    index.add(range(400), random_vectors(400))
     index.compact()
     path = tmp_path / "pool" / "index.json"
-    path.write_text(path.read_text().replace('"candidates": 0', '"candidates": 32'))
+    path.write_text(
+        path.read_text().replace(f'"form": "{kind}"', f'"form": "{form}"').replace('"effort": 0', '"effort": 4')
+    )
     with pytest.raises(FewmaskError, match="damaged"):
         ClipIndex.open(tmp_path / "pool")
 
@@ -309,9 +317,46 @@ def test_an_index_from_before_there_were_codes_opens(tmp_path):
     index.add(range(500), vectors)
     path = tmp_path / "pool" / "index.json"
     raw = json.loads(path.read_text())
-    del raw["candidates"]
+    raw["probes"] = raw.pop("effort")
+    assert raw.pop("form") == "clustered"
     path.write_text(json.dumps(raw))
     assert ClipIndex.open(tmp_path / "pool").search(vectors[:9], 1)[0][:, 0].tolist() == list(range(9))
+
+
+@pytest.mark.parametrize("kind", ["clustered", "compressed"])
+@pytest.mark.parametrize("spread", [0.3, 1.0])
+def test_near_copies_in_the_pool_do_not_make_searches_careless(tmp_path, kind, spread):
+    """The clips of one video find each other at once, which says nothing of queries from elsewhere."""
+    generator = np.random.default_rng(0)
+    centres = generator.standard_normal((40, 32))
+
+    def draw(count):
+        return centres[generator.integers(0, 40, count)] + spread * generator.standard_normal((count, 32))
+
+    vectors = np.repeat(draw(1000), 6, axis=0) + 0.02 * generator.standard_normal((6000, 32))
+    queries = draw(300)
+    index = ClipIndex.create(tmp_path / "pool", 32, kind=kind)
+    index.add(range(6000), vectors)
+    _, scores = index.search(queries, 5)
+    _, truth = brute_force(dict(enumerate(vectors)), queries, 5)
+    assert (scores >= truth[:, -1:] - 1e-5).mean() >= 0.99
+
+
+@pytest.mark.parametrize("kind", ["clustered", "compressed"])
+@pytest.mark.parametrize("form", ["one of few", "each ten times", "mostly zeros"])
+def test_pools_of_odd_vectors(tmp_path, kind, form):
+    generator = np.random.default_rng(0)
+    vectors = {
+        "one of few": np.eye(64, dtype=np.float32)[generator.integers(0, 64, 2000)],
+        "each ten times": np.repeat(random_vectors(200, dimension=64), 10, axis=0),
+        "mostly zeros": (random_vectors(2000, dimension=64) * (generator.random((2000, 64)) < 0.05)) + 1e-6,
+    }[form]
+    index = ClipIndex.create(tmp_path / "pool", 64, kind=kind)
+    index.add(range(2000), vectors)
+    queries = vectors[::40]
+    _, scores = index.search(queries, 5)
+    _, truth = brute_force(dict(enumerate(vectors)), queries, 5)
+    assert (scores >= truth[:, -1:] - 1e-5).mean() >= 0.99
 
 
 def test_auto_takes_what_suits_the_pool(tmp_path, monkeypatch):
@@ -319,8 +364,6 @@ def test_auto_takes_what_suits_the_pool(tmp_path, monkeypatch):
     for name, vectors, expected in [
         ("clusters", clustered_vectors(6000), "clustered"),
         ("none", random_vectors(6000, dimension=96), "compressed"),
-        # Nothing tells these apart but the last bits, so that no code could.
-        ("alike", 1 + 1e-3 * random_vectors(6000, dimension=96), "exact"),
     ]:
         index = ClipIndex.create(tmp_path / name, vectors.shape[1])
         index.add(range(3000), vectors[:3000])
@@ -351,6 +394,85 @@ def test_misuse_is_named_and_changes_nothing(tmp_path, change, message):
     with pytest.raises(FewmaskError, match=message):
         change(index)
     assert index.ids == ClipIndex.open(tmp_path / "pool").ids == ["kept"]
+
+
+def in_threads(*jobs):
+    barrier, failures = threading.Barrier(len(jobs)), []
+
+    def run(job):
+        barrier.wait()
+        try:
+            job()
+        except FewmaskError as error:
+            failures.append(str(error))
+
+    threads = [threading.Thread(target=run, args=[job]) for job in jobs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return failures
+
+
+def test_threads_that_write_the_same_id(tmp_path):
+    for turn in range(10):
+        index = ClipIndex.create(tmp_path / f"pool{turn}", DIMENSION)
+        index.add(["a", "b"], random_vectors(2))
+        assert not in_threads(*[lambda index=index: index.remove(["a"])] * 3)
+        assert ClipIndex.open(index.folder).ids == ["b"]
+        assert not in_threads(*[lambda index=index: index.add(["a"], random_vectors(1))] * 3)
+        for one in (index, ClipIndex.open(index.folder)):
+            assert one.search(random_vectors(1), 3)[0][0].tolist() == ["a", "b"]
+        empty = ClipIndex.open(tmp_path / f"empty{turn}")
+        wrong = in_threads(lambda i=empty: i.add(["a"], [[1.0]]), lambda i=empty: i.add(["b"], [[1.0, 2.0]]))
+        assert len(wrong) == 1
+        assert "shape" in wrong[0]
+        assert len(ClipIndex.open(empty.folder)) == 1
+
+
+def test_an_interrupt_after_the_change_is_on_disk_leaves_memory_as_the_disk(tmp_path, monkeypatch):
+    index = ClipIndex.create(tmp_path / "pool", DIMENSION)
+    index.add(["a"], random_vectors(1))
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fewmask.selfshot.index._JOURNAL_ROWS", 0)
+    monkeypatch.setattr("fewmask.selfshot.index_store.sweep", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        index.add(["b"], random_vectors(1, seed=1))
+    monkeypatch.undo()
+    for one in (index, ClipIndex.open(tmp_path / "pool")):
+        assert one.ids == ["a", "b"]
+        assert one.search(random_vectors(1), 2)[0].tolist() == [["a", "b"]]
+    index.add(["c"], random_vectors(1, seed=2))
+    assert ClipIndex.open(tmp_path / "pool").ids == ["a", "b", "c"]
+
+
+def test_a_checkpoint_swept_by_a_writer_while_it_is_read_is_looked_for_again(tmp_path, monkeypatch):
+    index = ClipIndex.create(tmp_path / "pool", DIMENSION)
+    index.add(["a"], random_vectors(1))
+    index.compact()
+    index.add(["b"], random_vectors(1))
+    read = index_store.faiss.read_index
+    turns = iter([True])
+
+    def swept(path):
+        if next(turns, False):
+            index.compact()
+        return read(path)
+
+    monkeypatch.setattr(index_store.faiss, "read_index", swept)
+    assert ClipIndex.open(tmp_path / "pool").ids == ["a", "b"]
+
+
+def test_extreme_lengths_and_empty_queries(tmp_path):
+    index = ClipIndex.create(tmp_path / "pool", 2)
+    index.add([2**62, -3], [[1e-25, 0], [0, 1e25]])
+    assert index.search([[1e30, 0]], 1)[0].tolist() == [[2**62]]
+    assert index.search(np.empty((0, 2)), 1)[0].shape == (0, 1)
+    with pytest.raises(FewmaskError, match="2\\^63"):
+        index.add([2**63], [[1.0, 2.0]])
 
 
 def test_a_folder_of_something_else_and_a_second_writer_are_refused(tmp_path):

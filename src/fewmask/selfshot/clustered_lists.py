@@ -9,7 +9,7 @@ from typing import Any
 import faiss
 import numpy as np
 
-from fewmask.selfshot.exact_scan import Rows, Vectors
+from fewmask.selfshot.exact_scan import Form, Rows, Vectors
 
 _TRAIN_PER_LIST = 40
 
@@ -17,16 +17,16 @@ _TRAIN_PER_LIST = 40
 class ClusteredLists:
     """About twice the square root of N lists of N vectors."""
 
-    candidates = 0
+    form: Form = "clustered"
 
-    def __init__(self, faiss_index: Any, probes: int, built_with: int) -> None:
+    def __init__(self, faiss_index: Any, effort: int, built_with: int) -> None:
         self.faiss_index = faiss_index
-        self.probes = probes
+        self.effort = effort
         self.built_with = built_with
 
     @classmethod
     def build(cls, rows: Rows, vectors: Vectors) -> "ClusteredLists":
-        """Lists over these entries; ``probes`` is 1 until it is set."""
+        """Lists over these entries; ``effort`` is 1 until it is set."""
         count, dimension = vectors.shape
         lists = max(1, min(round(2 * count**0.5), count // 2))
         index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dimension), dimension, lists, faiss.METRIC_INNER_PRODUCT)
@@ -37,6 +37,17 @@ class ClusteredLists:
         index.add_with_ids(vectors, rows)
         return cls(index, 1, count)
 
+    @classmethod
+    def read(cls, faiss_index: Any, effort: int, built_with: int) -> "ClusteredLists":
+        """What ``faiss_index`` gave to be kept.
+
+        Raises:
+            ValueError: it is something else.
+        """
+        if effort < 1 or not isinstance(faiss_index, faiss.IndexIVFFlat):
+            raise ValueError(f"a {type(faiss_index).__name__} in place of clustered lists")
+        return cls(faiss_index, effort, built_with)
+
     @property
     def lists(self) -> int:
         """How many there are."""
@@ -44,12 +55,23 @@ class ClusteredLists:
 
     def search(self, vectors: Vectors, k: int) -> tuple[Vectors, Rows]:
         """As ``Structure`` says; looks at more lists where the nearest hold fewer than k entries."""
+        scores, rows = self._search(vectors, k, self.effort)
+        lists = self.effort
+        while lists < self.lists and len(short := np.flatnonzero(rows[:, -1] < 0)):
+            lists *= 2
+            scores[short], rows[short] = self._search(vectors[short], k, lists)
+        return scores, rows
+
+    def within_reach(self, vectors: Vectors, most: int) -> tuple[Vectors, Rows]:
+        """As ``Structure`` says."""
+        scores, rows = self._search(vectors, most, self.effort)
+        scores[rows < 0] = -np.inf
+        return scores, rows
+
+    def _search(self, vectors: Vectors, k: int, lists: int) -> tuple[Vectors, Rows]:
         probing = faiss.SearchParametersIVF()
-        probing.nprobe = self.probes
+        probing.nprobe = lists
         scores, rows = self.faiss_index.search(vectors, k, params=probing)
-        while probing.nprobe < self.lists and len(short := np.flatnonzero(rows[:, -1] < 0)):
-            probing.nprobe *= 2
-            scores[short], rows[short] = self.faiss_index.search(vectors[short], k, params=probing)
         return scores, rows
 
     def add(self, rows: Rows, vectors: Vectors) -> None:

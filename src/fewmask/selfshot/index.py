@@ -2,8 +2,8 @@
 
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,9 @@ import numpy.typing as npt
 
 from fewmask.errors import FewmaskError
 from fewmask.selfshot import index_store, nearest
-from fewmask.selfshot.exact_scan import ExactScan, Structure, Vectors
+from fewmask.selfshot.exact_scan import ExactScan, Form, Structure, Vectors
 from fewmask.selfshot.index_store import Change, ClipId, Manifest
-from fewmask.selfshot.nearest import Form, Kind
+from fewmask.selfshot.nearest import Kind
 
 _OPEN_ATTEMPTS = 5  # a writer may replace the files between reading the manifest and reading them
 _JOURNAL_FILES = 200
@@ -40,15 +40,8 @@ class ClipIndex:
     def __init__(self, folder: Path, manifest: Manifest | None) -> None:
         """Use ``open`` or ``create``."""
         self.folder = folder
-        self._manifest = manifest
         self._gate = _ReadersWriter()
-        self._ids: dict[int, ClipId] = {}
-        self._rows: dict[ClipId, int] = {}
-        self._next_row = 0
-        self._journal_rows = 0
-        self._structure: Structure | None = None
-        if manifest is not None:
-            self._load(manifest)
+        self._contents = _Contents.load(folder, manifest) if manifest is not None else None
 
     @classmethod
     def create(
@@ -92,31 +85,31 @@ class ClipIndex:
         raise FewmaskError(f"{missing.filename or folder}: missing; build the index again with `fewmask index`")
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._contents.rows) if self._contents else 0
 
     def __contains__(self, clip_id: object) -> bool:
-        return clip_id in self._rows
+        return self._contents is not None and clip_id in self._contents.rows
 
     @property
     def ids(self) -> list[ClipId]:
         """All ids, in the order in which they were added."""
         with self._gate.reading():
-            return list(self._rows)
+            return list(self._contents.rows) if self._contents else []
 
     @property
     def dimension(self) -> int | None:
         """Size of a vector; None before the first ``add`` to an index that was opened empty."""
-        return self._manifest.dimension if self._manifest else None
+        return self._contents.manifest.dimension if self._contents else None
 
     @property
     def about(self) -> dict[str, str]:
         """What ``create`` was given to remember."""
-        return dict(self._manifest.about) if self._manifest else {}
+        return dict(self._contents.manifest.about) if self._contents else {}
 
     @property
     def form(self) -> Form:
         """How it is searched now: every vector, the most promising lists, or codes first and then the vectors."""
-        return "exact" if self._structure is None else nearest.form(self._structure)
+        return self._contents.structure.form if self._contents else "exact"
 
     def search(self, vectors: npt.ArrayLike, k: int) -> tuple[npt.NDArray[Any], Vectors]:
         """The k nearest clips of each query by cosine, best first.
@@ -135,30 +128,37 @@ class ClipIndex:
             raise FewmaskError(f"k is {k}; ask for at least one clip")
         queries = self._unit(vectors)
         with self._gate.reading():
-            if self._structure is None or not self._rows:
+            held = self._contents
+            if held is None or not held.rows:
                 raise FewmaskError(f"{self.folder}: holds no clips; add some with `fewmask index VIDEO... --out INDEX`")
-            scores, rows = self._structure.search(queries, min(k, len(self._rows)))
-            found = [[self._ids[row] for row in line] for line in rows.tolist()]
-        return _id_array(found), scores
+            scores, rows = held.structure.search(queries, min(k, len(held.rows)))
+            found = [[held.ids[row] for row in line] for line in rows.tolist()]
+        return _id_array(found, scores.shape), scores
 
     def add(self, ids: Sequence[ClipId], vectors: npt.ArrayLike) -> None:
         """Enter clips; an id that is there already gets the new vector.
 
         Args:
-            ids: strings or integers, each once.
+            ids: strings or integers below 2^63, each once.
             vectors: [len(ids), D], any length above 0.
 
         Raises:
             FewmaskError: an id twice, another type or size, zero or non-finite vectors, or a disk that is full.
         """
         names = [_plain_id(name) for name in ids]
-        units = self._unit(vectors, any_dimension=self._manifest is None)
+        units = self._unit(vectors)
         if len(names) != len(units):
             raise FewmaskError(f"{self.folder}: {len(names)} ids for {len(units)} vectors; give one vector per id")
         if len(set(names)) < len(names):
             raise FewmaskError(f"{self.folder}: an id is given twice in one call; give each once")
-        if names:
-            self._apply(Change([name for name in names if name in self._rows], names, units))
+        if not names:
+            return
+        with self._gate.writing():
+            if self._contents is None:
+                manifest = index_store.create(self.folder, Manifest(units.shape[1], "auto"))
+                self._contents = _Contents.load(self.folder, manifest)
+            self._require_dimension(units)  # another thread may have been first
+            self._apply(self._contents, Change([name for name in names if name in self._contents.rows], names, units))
 
     def remove(self, ids: Sequence[ClipId]) -> int:
         """Take clips out; ids that are not there are passed over.
@@ -166,9 +166,12 @@ class ClipIndex:
         Returns:
             how many were taken out
         """
-        present = list(dict.fromkeys(name for name in map(_plain_id, ids) if name in self._rows))
-        if present:
-            self._apply(Change(present, [], np.empty((0, self.dimension or 0), np.float32)))
+        names = dict.fromkeys(map(_plain_id, ids))
+        with self._gate.writing():
+            held = self._contents
+            present = [name for name in names if held is not None and name in held.rows]
+            if held is not None and present:
+                self._apply(held, Change(present, [], np.empty((0, held.manifest.dimension), np.float32)))
         return len(present)
 
     def vectors(self, ids: Sequence[ClipId]) -> Vectors:
@@ -177,95 +180,122 @@ class ClipIndex:
         Raises:
             FewmaskError: an id is not there.
         """
-        unknown = next((name for name in ids if name not in self._rows), None)
-        if unknown is not None or self._structure is None:
-            raise FewmaskError(f"{self.folder}: holds no clip {unknown!r}")
         with self._gate.reading():
-            rows, stored = self._structure.entries()
+            held = self._contents
+            unknown = [name for name in ids if held is None or name not in held.rows]
+            if unknown:
+                raise FewmaskError(f"{self.folder}: holds no clip {unknown[0]!r}")
+            if held is None:
+                return np.empty((0, 0), np.float32)
+            rows, stored = held.structure.entries()
             place = {int(row): position for position, row in enumerate(rows)}
-            return stored[[place[self._rows[name]] for name in ids]].copy()
+            chosen: Vectors = stored[[place[held.rows[name]] for name in ids]]
+            return chosen
 
     def compact(self) -> None:
         """Fold the journal into one checkpoint, so that the next ``open`` is quick."""
         with self._gate.writing():
-            if self._manifest is not None and self._structure is not None and self._manifest.journal:
-                self._checkpoint(self._manifest)
+            held = self._contents
+            if held is not None and held.manifest.journal:
+                index_store.require_unchanged(self.folder, held.manifest)
+                self._checkpoint(held)
 
-    def _apply(self, change: Change) -> None:
-        with self._gate.writing():
-            manifest = self._manifest
-            if manifest is None:
-                manifest = index_store.create(self.folder, Manifest(change.vectors.shape[1], "auto"))
-                self._manifest, self._structure = manifest, ExactScan.empty(manifest.dimension)
-            rows = self._journal_rows + len(change.added) + len(change.removed)
-            if self._fits_journal(manifest, rows, len(self._rows) + len(change.added) - len(change.removed)):
-                # On disk before in memory: if the write fails, neither has changed.
-                self._manifest = index_store.write_change(self.folder, manifest, change)
-                self._enter(change)
-                return
-            self._enter(change)
-            try:
-                self._checkpoint(manifest)
-            except BaseException:
-                self._load(manifest)
-                raise
+    def _apply(self, held: "_Contents", change: Change) -> None:
+        """Make a change; the caller holds the gate. What fails leaves memory as the disk is, before it or after it."""
+        index_store.require_unchanged(self.folder, held.manifest)
+        try:
+            if held.fits_journal(change):
+                held.manifest = index_store.write_change(self.folder, held.manifest, change)
+                held.enter(change)
+            else:
+                held.enter(change)
+                self._checkpoint(held)
+        except BaseException:
+            with suppress(FewmaskError, OSError):  # what went wrong first is what is told
+                current = index_store.read_manifest(self.folder)
+                self._contents = _Contents.load(self.folder, current) if current else None
+            raise
 
-    def _fits_journal(self, manifest: Manifest, journal_rows: int, count: int) -> bool:
-        """Whether a change is better appended than followed by writing everything anew."""
-        assert self._structure is not None
-        settled = max(_JOURNAL_ROWS, _JOURNAL_SHARE * (len(self._rows) - self._journal_rows))
-        few = journal_rows <= settled and len(manifest.journal) < _JOURNAL_FILES
-        return few and not nearest.outgrown(self._structure, count, manifest.kind)
+    def _checkpoint(self, held: "_Contents") -> None:
+        if nearest.outgrown(held.structure, len(held.ids), held.manifest.kind):
+            held.structure = nearest.rebuilt(held.structure, held.manifest.kind)
+        held.manifest = index_store.write_checkpoint(self.folder, held.manifest, held.structure, held.ids)
+        held.journal_rows = 0
+        index_store.sweep(self.folder, held.manifest)
 
-    def _checkpoint(self, manifest: Manifest) -> None:
-        assert self._structure is not None
-        if nearest.outgrown(self._structure, len(self._ids), manifest.kind):
-            self._structure = nearest.rebuilt(self._structure, manifest.kind)
-        self._manifest = index_store.write_checkpoint(self.folder, manifest, self._structure, self._ids)
-        self._journal_rows = 0
-
-    def _enter(self, change: Change) -> None:
-        """Apply ``change`` in memory."""
-        assert self._structure is not None
-        if change.removed:
-            gone = np.array([self._rows.pop(name) for name in change.removed], np.int64)
-            for row in gone.tolist():
-                del self._ids[row]
-            self._structure.remove(gone)
-        if change.added:
-            rows = np.arange(self._next_row, self._next_row + len(change.added), dtype=np.int64)
-            self._structure.add(rows, change.vectors)
-            for row, name in zip(rows.tolist(), change.added, strict=True):
-                self._ids[row] = name
-                self._rows[name] = row
-            self._next_row += len(rows)
-        self._journal_rows += len(change.added) + len(change.removed)
-
-    def _load(self, manifest: Manifest) -> None:
-        self._ids, self._structure = {}, ExactScan.empty(manifest.dimension, manifest.built_with)
-        if manifest.checkpoint:
-            self._structure, self._ids = index_store.read_checkpoint(self.folder, manifest)
-        self._rows = {name: row for row, name in self._ids.items()}
-        self._next_row = max(self._ids, default=-1) + 1
-        self._journal_rows = 0
-        for change in index_store.read_journal(self.folder, manifest):
-            self._enter(change)
-        self._manifest = replace(manifest)
-
-    def _unit(self, vectors: npt.ArrayLike, *, any_dimension: bool = False) -> Vectors:
+    def _unit(self, vectors: npt.ArrayLike) -> Vectors:
         """Float32 rows of length 1."""
         values = np.ascontiguousarray(vectors, dtype=np.float32)
+        self._require_dimension(values)
+        lengths = np.sqrt(np.einsum("nd,nd->n", values, values, dtype=np.float64)).astype(np.float32)
+        wrong = np.flatnonzero(~np.isfinite(lengths) | (lengths == 0))
+        if len(wrong):
+            raise FewmaskError(f"{self.folder}: vector {wrong[0]} is zero or not finite; it has no direction")
+        units: Vectors = values / lengths[:, None]
+        return units
+
+    def _require_dimension(self, values: Vectors) -> None:
         dimension = self.dimension
-        if values.ndim != 2 or not (any_dimension or dimension is None or values.shape[1] == dimension):
+        if values.ndim != 2 or values.shape[1] != (dimension or values.shape[1]):
             raise FewmaskError(
                 f"{self.folder}: vectors have shape {list(values.shape)}; expected [count, {dimension or 'dimension'}]"
             )
-        lengths = np.linalg.norm(values, axis=1, keepdims=True)
-        wrong = np.flatnonzero(~np.isfinite(lengths[:, 0]) | (lengths[:, 0] == 0))
-        if len(wrong):
-            raise FewmaskError(f"{self.folder}: vector {wrong[0]} is zero or not finite; it has no direction")
-        units: Vectors = values / lengths
-        return units
+
+
+@dataclass
+class _Contents:
+    """What is held in memory of an index on disk.
+
+    Attributes:
+        manifest: the one in force.
+        structure: the vectors, by row.
+        ids: by row.
+        rows: by id.
+        next_row: the next new entry's.
+        journal_rows: entries and removals since the checkpoint.
+    """
+
+    manifest: Manifest
+    structure: Structure
+    ids: dict[int, ClipId]
+    rows: dict[ClipId, int]
+    next_row: int
+    journal_rows: int = 0
+
+    @classmethod
+    def load(cls, folder: Path, manifest: Manifest) -> "_Contents":
+        structure: Structure = ExactScan.empty(manifest.dimension, manifest.built_with)
+        ids: dict[int, ClipId] = {}
+        if manifest.checkpoint:
+            structure, ids = index_store.read_checkpoint(folder, manifest)
+        held = cls(manifest, structure, ids, {name: row for row, name in ids.items()}, max(ids, default=-1) + 1)
+        for change in index_store.read_journal(folder, manifest):
+            held.enter(change)
+        return held
+
+    def fits_journal(self, change: Change) -> bool:
+        """Whether a change is better appended than followed by writing everything anew."""
+        count = len(self.rows) + len(change.added) - len(change.removed)
+        rows = self.journal_rows + len(change.added) + len(change.removed)
+        settled = max(_JOURNAL_ROWS, _JOURNAL_SHARE * (len(self.rows) - self.journal_rows))
+        few = rows <= settled and len(self.manifest.journal) < _JOURNAL_FILES
+        return few and not nearest.outgrown(self.structure, count, self.manifest.kind)
+
+    def enter(self, change: Change) -> None:
+        """Apply a change."""
+        if change.removed:
+            gone = np.array([self.rows.pop(name) for name in change.removed], np.int64)
+            for row in gone.tolist():
+                del self.ids[row]
+            self.structure.remove(gone)
+        if change.added:
+            rows = np.arange(self.next_row, self.next_row + len(change.added), dtype=np.int64)
+            self.structure.add(rows, change.vectors)
+            for row, name in zip(rows.tolist(), change.added, strict=True):
+                self.ids[row] = name
+                self.rows[name] = row
+            self.next_row += len(rows)
+        self.journal_rows += len(change.added) + len(change.removed)
 
 
 class _ReadersWriter:
@@ -298,15 +328,15 @@ class _ReadersWriter:
 def _plain_id(name: Any) -> ClipId:
     if isinstance(name, str):
         return name
-    if isinstance(name, (int, np.integer)) and not isinstance(name, bool):
+    if isinstance(name, (int, np.integer)) and not isinstance(name, bool) and -(2**63) <= name < 2**63:
         return int(name)
-    raise FewmaskError(f"{name!r} is no clip id; use a string or an integer")
+    raise FewmaskError(f"{name!r} is no clip id; use a string or an integer below 2^63")
 
 
-def _id_array(found: list[list[ClipId]]) -> npt.NDArray[Any]:
+def _id_array(found: list[list[ClipId]], shape: tuple[int, ...]) -> npt.NDArray[Any]:
     if all(isinstance(name, int) for line in found for name in line):
-        return np.array(found, np.int64)
-    array = np.empty((len(found), len(found[0]) if found else 0), object)
+        return np.array(found, np.int64).reshape(shape)
+    array = np.empty(shape, object)
     for position, line in enumerate(found):
         array[position] = line
     return array

@@ -25,13 +25,13 @@ import numpy as np
 from fewmask.errors import FewmaskError
 from fewmask.media.atomic import whole_file, write_json
 from fewmask.selfshot import nearest
-from fewmask.selfshot.exact_scan import Structure, Vectors
+from fewmask.selfshot.exact_scan import Form, Structure, Vectors
 from fewmask.selfshot.nearest import Kind
 
 ClipId = str | int
 MANIFEST = "index.json"
 FORMAT = 1
-_OWN_FILE = re.compile(r"^\.?(checkpoint|journal)-\d+(\.\d+\.part)?\.(faiss|json|npz)$")
+_OWN_FILE = re.compile(r"^((checkpoint|journal)-\d+|\.((checkpoint|journal)-\d+|index)\.\d+\.part)\.(faiss|json|npz)$")
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class Manifest:
         kind: what the owner asked for.
         generation: counts the changes.
         checkpoint: generation of the checkpoint files, 0 if there are none.
-        probes: lists a search looks at; 0 if it does not look at lists.
-        candidates: entries that a search through codes compares exactly; 0 if there are no codes.
+        form: the structure of the checkpoint.
+        effort: of its searches, see ``Structure``.
         built_with: entries when the structure was built.
         journal: generations of the journal files to replay, in order.
         about: what the owner wants to remember of the vectors, such as the encoder's name.
@@ -55,11 +55,11 @@ class Manifest:
     kind: Kind
     generation: int = 0
     checkpoint: int = 0
-    probes: int = 0
+    form: Form = "exact"
+    effort: int = 0
     built_with: int = 0
     journal: tuple[int, ...] = ()
     about: dict[str, str] = field(default_factory=dict)
-    candidates: int = 0
     format: int = FORMAT
 
 
@@ -87,6 +87,9 @@ def read_manifest(folder: Path) -> Manifest | None:
         raise FewmaskError(f"{path}: cannot be read ({error}); is {folder} a clip index?") from error
     if not isinstance(raw, dict) or raw.get("format") != FORMAT:
         raise FewmaskError(f"{path}: not a clip index of version {FORMAT}; write it again with `fewmask index`")
+    if "probes" in raw:  # from before there were codes
+        raw["effort"] = raw.pop("probes")
+        raw["form"] = "clustered" if raw["effort"] else "exact"
     try:
         return Manifest(**{**raw, "journal": tuple(raw["journal"])})
     except (KeyError, TypeError) as error:
@@ -95,7 +98,7 @@ def read_manifest(folder: Path) -> Manifest | None:
 
 def write_change(folder: Path, manifest: Manifest, change: Change) -> Manifest:
     """Append ``change`` to the journal; returns the new manifest, already on disk."""
-    _require_unchanged(folder, manifest)
+    require_unchanged(folder, manifest)
     generation = manifest.generation + 1
     with whole_file(folder / f"journal-{generation:06d}.npz") as temporary, temporary.open("wb") as handle:
         np.savez(handle, names=_text_array([change.removed, change.added]), vectors=change.vectors)
@@ -105,32 +108,32 @@ def write_change(folder: Path, manifest: Manifest, change: Change) -> Manifest:
 def write_checkpoint(folder: Path, manifest: Manifest, structure: Structure, ids: dict[int, ClipId]) -> Manifest:
     """Write the whole structure and forget the journal; returns the new manifest, already on disk.
 
+    What it no longer names is left for ``sweep``.
+
     Args:
         folder: of the index.
         manifest: the one in force.
         structure: all entries.
         ids: row number to id, for every entry.
     """
-    _require_unchanged(folder, manifest)
+    require_unchanged(folder, manifest)
     generation = manifest.generation + 1
     name = folder / f"checkpoint-{generation:06d}"
     with whole_file(name.with_suffix(".faiss")) as temporary:
         faiss.write_index(structure.faiss_index, str(temporary))
     write_json(name.with_suffix(".json"), [list(ids), list(ids.values())])
-    committed = _commit(
+    return _commit(
         folder,
         replace(
             manifest,
             generation=generation,
             checkpoint=generation,
-            probes=structure.probes,
-            candidates=structure.candidates,
+            form=structure.form,
+            effort=structure.effort,
             built_with=structure.built_with,
             journal=(),
         ),
     )
-    _sweep(folder, committed)
-    return committed
 
 
 def read_checkpoint(folder: Path, manifest: Manifest) -> tuple[Structure, dict[int, ClipId]]:
@@ -142,13 +145,10 @@ def read_checkpoint(folder: Path, manifest: Manifest) -> tuple[Structure, dict[i
     name = folder / f"checkpoint-{manifest.checkpoint:06d}"
     with _readable(name):
         rows, ids = json.loads(name.with_suffix(".json").read_text(encoding="utf-8"))
-        name.with_suffix(".faiss").stat()  # a missing file is reported as such; faiss has one error for all
-        index = faiss.read_index(str(name.with_suffix(".faiss")))
+        index = _read_faiss(name.with_suffix(".faiss"))
         if not len(rows) == len(ids) == index.ntotal or index.d != manifest.dimension:
             raise ValueError(f"{len(ids)} ids for {index.ntotal} vectors of size {index.d}")
-        structure = nearest.read(
-            index, probes=manifest.probes, candidates=manifest.candidates, built_with=manifest.built_with
-        )
+        structure = nearest.read(manifest.form, index, manifest.effort, manifest.built_with)
     return structure, dict(zip(rows, ids, strict=True))
 
 
@@ -179,18 +179,23 @@ def _commit(folder: Path, manifest: Manifest) -> Manifest:
     return manifest
 
 
-def _require_unchanged(folder: Path, manifest: Manifest) -> None:
+def require_unchanged(folder: Path, manifest: Manifest) -> None:
+    """Make sure that ``manifest`` is the one on disk.
+
+    Raises:
+        FewmaskError: another process has changed the index.
+    """
     current = read_manifest(folder)
     if current is None or current.generation != manifest.generation:
         raise FewmaskError(f"{folder}: changed by another process since it was opened; open it again")
 
 
-def _sweep(folder: Path, manifest: Manifest) -> None:
+def sweep(folder: Path, manifest: Manifest) -> None:
     """Delete the files of this layout that ``manifest`` does not name; failing to is harmless."""
     named = {f"journal-{generation:06d}" for generation in manifest.journal} | {f"checkpoint-{manifest.checkpoint:06d}"}
-    for path in folder.iterdir():
-        if _OWN_FILE.match(path.name) and path.stem not in named:
-            with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            if _OWN_FILE.match(path.name) and path.stem not in named:
                 path.unlink()
 
 
@@ -203,6 +208,14 @@ def _readable(path: Path) -> Iterator[None]:
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, EOFError, zipfile.BadZipFile) as error:
         reason = str(error).splitlines()[0][:200]
         raise FewmaskError(f"{path}: damaged ({reason}); build the index again with `fewmask index`") from error
+
+
+def _read_faiss(path: Path) -> Any:
+    try:
+        return faiss.read_index(str(path))
+    except RuntimeError:
+        path.stat()  # a missing file, swept by a writer just now, is reported as such; faiss has one error for all
+        raise
 
 
 def _text_array(value: Any) -> np.ndarray[Any, np.dtype[np.uint8]]:
