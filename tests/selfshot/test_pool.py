@@ -185,6 +185,69 @@ def test_videos_that_are_removed_or_gone_leave_with_their_clips(videos, tmp_path
     ]
 
 
+def names_in(pool):
+    return sorted(ClipPlace.of(clip_id).video.rsplit("/", 1)[1] for clip_id in Pool.open(pool.index.folder).index.ids)
+
+
+def test_videos_that_swap_names_stay_in_the_pool(videos, tmp_path):
+    pool = Pool.open(tmp_path / "pool")
+    pool.add(find_videos([videos]), MeanColours())
+    (videos / "red.mp4").rename(videos / "held.mp4")
+    (videos / "blue.mp4").rename(videos / "red.mp4")
+    (videos / "held.mp4").rename(videos / "blue.mp4")
+    pool.add(find_videos([videos]), MeanColours())
+    assert names_in(pool) == ["blue.mp4", "green.mp4", "grey.mp4", "red.mp4"]
+
+
+def test_a_copy_is_taken_up_when_what_it_copies_leaves(videos, tmp_path):
+    pool = Pool.open(tmp_path / "pool")
+    pool.add(find_videos([videos]), MeanColours())
+    (videos / "renamed.mp4").write_bytes((videos / "red.mp4").read_bytes())
+    (videos / "again.mp4").write_bytes((videos / "blue.mp4").read_bytes())
+    pool.add(find_videos([videos]), MeanColours())
+    assert names_in(pool) == ["blue.mp4", "green.mp4", "grey.mp4", "red.mp4"]
+    (videos / "red.mp4").unlink()
+    pool.remove(pool.missing())
+    write_video(videos / "blue.mp4", moving_square((250, 220, 10), 24, seed=9))  # and this one shows something else now
+    pool = Pool.open(tmp_path / "pool")
+    pool.add(find_videos([videos]), MeanColours())
+    assert names_in(pool) == ["again.mp4", "blue.mp4", "green.mp4", "grey.mp4", "renamed.mp4"]
+
+
+def test_clips_without_a_record_are_missing_when_their_video_is(videos, tmp_path, monkeypatch):
+    pool = Pool.open(tmp_path / "pool")
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Pool, "_write_videos", killed)
+        with pytest.raises(KeyboardInterrupt):
+            pool.add(find_videos([videos]), MeanColours())
+    (videos / "red.mp4").unlink()
+    pool = Pool.open(tmp_path / "pool")
+    assert [path.name for path in pool.missing()] == ["red.mp4"]
+    assert pool.remove(pool.missing()) == 1
+    assert "red.mp4" not in names_in(pool)
+
+
+def test_a_removal_killed_between_list_and_vectors_is_made_good_by_the_next_run(videos, tmp_path, monkeypatch):
+    pool = Pool.open(tmp_path / "pool")
+    pool.add(find_videos([videos]), MeanColours())
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ClipIndex, "remove", killed)
+        with pytest.raises(KeyboardInterrupt):
+            pool.remove([videos / "red.mp4"])
+    pool = Pool.open(tmp_path / "pool")
+    pool.add(find_videos([videos]), MeanColours())
+    assert names_in(pool) == ["blue.mp4", "green.mp4", "grey.mp4", "red.mp4"]
+    assert len(pool.videos) == 4
+
+
 def test_retrieval_leaves_the_query_and_its_copies_out(videos, tmp_path):
     write_video(videos / "reddish.mp4", moving_square((190, 60, 50), 24, seed=7))
     pool = Pool.open(tmp_path / "pool")

@@ -43,6 +43,8 @@ def index(
     Run it again with more videos, or after a crash: only what is new or has changed is embedded. Videos that cannot
     be read are listed and skipped.
     """
+    import torch
+
     from fewmask.errors import ConfigError
     from fewmask.selfshot.embedders import embedder_name, load_embedder
     from fewmask.selfshot.pool import Pool, find_videos
@@ -57,7 +59,8 @@ def index(
     elif videos:
         name = embedder_name(pool, encoder, weights=weights)
         make = partial(load_embedder, name, weights=weights, device=device)
-        spread = embed_on_ray if ray else embed_in_processes
+        wants_gpu = device == "cuda" or (device == "auto" and torch.cuda.is_available())
+        spread = partial(embed_on_ray, gpus=int(wants_gpu)) if ray else embed_in_processes
         pool.add(
             find_videos(videos),
             make(),

@@ -1,15 +1,15 @@
 """Filling a clip index from videos: each is cut, embedded and entered once; what cannot be read is listed and skipped.
 
 Beside the index's own files the folder holds ``videos.json``: what each video was when it was embedded, so that a later
-run takes up only what is new or changed. It is written after the vectors, so a run that dies between the two embeds
-those videos again, under the same ids.
+run takes up only what is new or changed. It is written after vectors enter and before those of a removed video leave, so
+a run that dies between the two embeds those videos again, under the same ids.
 """
 
 import base64
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Generator, Iterable, Sequence, Set
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +40,7 @@ VIDEO_SUFFIXES = {
 }
 VIDEOS_FILE = "videos.json"
 _SAVE_EVERY_S = 10.0
+_NEVER = -1
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,7 @@ class VideoRecord:
         changed_ns: its modification time.
         looks: the clips entered, "first-last" -> what the clip looks like (base64).
         copies: clips left out because the pool has nearly the same one.
+        copied: the videos that have them.
         problem: why the video, or its rest, was skipped; None if nothing was.
     """
 
@@ -96,6 +98,7 @@ class VideoRecord:
     looks: dict[str, str]
     copies: int
     problem: str | None = None
+    copied: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -158,40 +161,55 @@ class Pool:
         """
         self._claim(embedder)
         facts = {path: _facts(path) for path in videos}
+        entered = _ids_by_video(self.index)
+        outdated = {name for name, *now in facts.values() if name in entered and not self._knows(name, *now)}
+        self._forget_copies_of(outdated)
         changed = [path for path, (name, *now) in facts.items() if not self._knows(name, *now)]
-        known = [path for path in facts if path not in set(changed)]
+        new = set(changed)
+        known = [path for path in facts if path not in new]
         for done, path in enumerate(known, 1):
             report(Progress(facts[path][0], self.videos[facts[path][0]], done, len(facts)))
-        entered = _ids_by_video(self.index) if changed else {}
-        pending, saved = _Pending(), time.monotonic()
-        fresh = embed(changed) if embed else embed_here(changed, lambda: embedder, seconds)
+        # Clips that are about to leave are no reason to leave out another.
+        pending, saved = _Pending({facts[path][0] for path in changed} & entered.keys()), time.monotonic()
+        fresh = iter(embed(changed) if embed else embed_here(changed, lambda: embedder, seconds))
         try:
             for done, video in enumerate(fresh, len(known) + 1):
                 name, *now = facts[video.path]
-                pending.records[name] = self._enter(video, name, (now[0], now[1]), pending)
+                record = self._enter(video, name, (now[0], now[1]), pending)
                 pending.leaving += entered.get(name, [])
-                report(Progress(name, pending.records[name], done, len(facts)))
+                pending.records[name] = record
+                report(Progress(name, record, done, len(facts)))
                 if time.monotonic() - saved > _SAVE_EVERY_S:
                     self._save(pending)
-                    pending, saved = _Pending(), time.monotonic()
+                    pending, saved = _Pending(pending.outdated - pending.records.keys()), time.monotonic()
         finally:
             self._save(pending)
+            if isinstance(fresh, Generator):
+                fresh.close()  # so that its workers do not outlive an error
         self.index.compact()
 
     def remove(self, videos: Iterable[Path]) -> int:
         """Take videos and their clips out; returns how many were there."""
-        names = {_name(path) for path in videos} & self.videos.keys()
         entered = _ids_by_video(self.index)
-        self.index.remove([clip_id for name in names for clip_id in entered.get(name, [])])
-        self.videos = {name: record for name, record in self.videos.items() if name not in names}
+        names = {_name(path) for path in videos} & (self.videos.keys() | entered.keys())
         if names:
-            self._write_videos()
+            self._forget_copies_of(names)
+            self.videos = {name: record for name, record in self.videos.items() if name not in names}
+            self._write_videos()  # first: clips without a record are taken out or made good by the next run
+            self.index.remove([clip_id for name in names for clip_id in entered.get(name, [])])
             self.index.compact()
         return len(names)
 
     def missing(self) -> list[Path]:
         """Videos of the pool that are no longer on disk."""
-        return [Path(name) for name in self.videos if not Path(name).exists()]
+        names = dict.fromkeys([*self.videos, *_ids_by_video(self.index)])
+        return [Path(name) for name in names if not Path(name).exists()]
+
+    def _forget_copies_of(self, names: Set[str]) -> None:
+        """See to it that videos of which clips were left out, as copies of clips that leave, are embedded again."""
+        for name, record in self.videos.items():
+            if not names.isdisjoint(record.copied):
+                self.videos[name] = replace(record, changed_ns=_NEVER)
 
     def _claim(self, embedder: ClipEmbedder) -> None:
         """Make sure that all vectors of the pool come from one embedder."""
@@ -211,12 +229,16 @@ class Pool:
     def _enter(self, video: EmbeddedVideo, name: str, facts: tuple[int, int], pending: "_Pending") -> VideoRecord:
         """Put the clips of which the pool has no copy among the pending ones."""
         looks: dict[str, str] = {}
+        copied: list[str] = []
         for (first, last), look, vector in zip(video.frames.tolist(), video.looks, video.vectors, strict=True):
-            if not self._has_copy(vector, look, name, pending):
-                place = ClipPlace(name, first, last)
+            place = ClipPlace(name, first, last)
+            if (owner := self._has_copy(vector, look, name, pending)) is not None:
+                copied.append(owner)
+            else:
                 pending.enter(place, vector, look)
                 looks[place.frames] = base64.b64encode(look.tobytes()).decode("ascii")
-        return VideoRecord(*facts, looks, len(video.frames) - len(looks), video.problem)
+        others = sorted(set(copied) - {name})
+        return VideoRecord(*facts, looks, len(copied), video.problem, others)
 
     def look(self, place: ClipPlace) -> Look | None:
         """What a clip of the pool looks like; None if its video was not recorded before a crash."""
@@ -224,16 +246,19 @@ class Pool:
         text = record.looks.get(place.frames) if record else None
         return np.frombuffer(base64.b64decode(text), np.uint8) if text else None
 
-    def _has_copy(self, vector: Vectors, look: Look, name: str, pending: "_Pending") -> bool:
-        """Whether the same clip is in the pool or about to enter it; the video's own old clips do not count."""
-        if same_clip(look, pending.looks).any():
-            return True
+    def _has_copy(self, vector: Vectors, look: Look, name: str, pending: "_Pending") -> str | None:
+        """The video that has the same clip, in the pool or about to enter it; old clips of this one do not count."""
+        same = np.flatnonzero(same_clip(look, pending.looks))
+        if len(same):
+            return ClipPlace.of(pending.ids[same[0]]).video
         if not len(self.index):
-            return False
+            return None
         ids, _ = self.index.search(vector[None], 8)
-        places = [ClipPlace.of(clip_id) for clip_id in ids[0] if clip_id is not None]
-        looks = [self.look(place) for place in places if place.video != name]
-        return bool(same_clip(look, [other for other in looks if other is not None]).any())
+        for place in map(ClipPlace.of, ids[0]):
+            other = self.look(place) if place.video != name and place.video not in pending.outdated else None
+            if other is not None and same_clip(look, [other]).any():
+                return place.video
+        return None
 
     def _save(self, pending: "_Pending") -> None:
         staying = set(pending.ids)
@@ -249,9 +274,14 @@ class Pool:
 
 
 class _Pending:
-    """What was embedded since the last save."""
+    """What was embedded since the last save.
 
-    def __init__(self) -> None:
+    Args:
+        outdated: videos whose clips in the index leave as soon as they are embedded again.
+    """
+
+    def __init__(self, outdated: Set[str]) -> None:
+        self.outdated = outdated
         self.ids: list[str] = []
         self.vectors: list[Vectors] = []
         self.looks: list[Look] = []

@@ -137,8 +137,7 @@ def _best_per_clip(ids: Sequence[object], scores: Sequence[float]) -> list[tuple
     """Each clip once with its best score, best first."""
     best: dict[object, float] = {}
     for clip_id, score in zip(ids, scores, strict=True):
-        if clip_id is not None:
-            best[clip_id] = max(score, best.get(clip_id, -2.0))
+        best[clip_id] = max(score, best.get(clip_id, -2.0))
     return [(ClipPlace.of(clip_id), score) for clip_id, score in sorted(best.items(), key=lambda item: -item[1])]
 
 

@@ -20,6 +20,7 @@ from fewmask.selfshot.embedded_video import EmbeddedVideo, MakeEmbedder, embed_v
 from fewmask.selfshot.fixed_features import ClipEmbedder
 
 _AHEAD = 4  # videos a worker may be ahead of the one that is entered; more would only hold memory
+_MOST_BLOCKS = 4096
 
 _embedder: ClipEmbedder | None = None
 
@@ -52,12 +53,19 @@ def embed_in_processes(
 
 
 def embed_on_ray(
-    videos: Sequence[Path], make_embedder: MakeEmbedder, seconds: float, workers: int
+    videos: Sequence[Path], make_embedder: MakeEmbedder, seconds: float, workers: int, *, gpus: float = 0
 ) -> Iterator[EmbeddedVideo]:
     """The videos, in order, embedded by ``workers`` actors of Ray Data.
 
     The cluster is the one that RAY_ADDRESS names, or the machine itself. Its machines see the videos under the same
-    paths. An embedder on CUDA takes a GPU for every actor.
+    paths.
+
+    Args:
+        videos: files or folders of frames.
+        make_embedder: makes each actor's own.
+        seconds: longest clip.
+        workers: actors.
+        gpus: that each actor asks Ray for; without any it sees none.
 
     Raises:
         ConfigError: Ray is not installed.
@@ -76,9 +84,13 @@ def embed_on_ray(
         context = ray.data.DataContext.get_current()
         context.execution_options.preserve_order = True
         context.enable_progress_bars = False
-        rows = ray.data.from_items([{"path": str(path)} for path in videos], override_num_blocks=len(videos))
+        rows = ray.data.from_items(
+            [{"path": str(path)} for path in videos], override_num_blocks=min(len(videos), _MOST_BLOCKS)
+        )
         actors = ray.data.ActorPoolStrategy(size=min(workers, len(videos)))
-        for row in rows.map(_RayActor, fn_constructor_args=(make_embedder, seconds), compute=actors).iter_rows():
+        made_with = (make_embedder, seconds)
+        embedded = rows.map(_RayActor, fn_constructor_args=made_with, compute=actors, num_gpus=gpus or None)
+        for row in embedded.iter_rows():
             clips = int(row["clips"])
             yield EmbeddedVideo(
                 Path(row["path"]),
