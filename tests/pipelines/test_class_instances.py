@@ -1,5 +1,7 @@
 """Class masks taken apart along MinVIS tracks: nothing of the mask is lost, ids are MinVIS's own."""
 
+import json
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,6 +12,7 @@ from fewmask.media.frames import Frame
 from fewmask.media.results import FrameResult
 from fewmask.minvis.stream import MinVIS
 from fewmask.pipelines.class_instances import CLASS_STRIDE, REST, QueryInstances, outlined, separated
+from fewmask.pipelines.tracks_apart import TracksApart
 
 WARM, COLD = (220, 40, 40), (50, 70, 230)
 
@@ -26,10 +29,12 @@ def class_result(t, *masks):
 
 
 def tracks_result(rows):
-    return FrameResult(
+    """The masks that are to be shown of tracks with these ids, scores and masks."""
+    tracks = FrameResult(
         0, SIZE, tuple(row[0] for row in rows), (1,) * len(rows), tuple(row[1] for row in rows),
         tuple(rle.encode(row[2]) for row in rows),
     )  # fmt: skip
+    return TracksApart().step(tracks)
 
 
 def box(top, left, height, width):
@@ -66,7 +71,7 @@ def test_going_on_from_a_state_gives_the_same_ids():
 def test_a_track_mostly_outside_the_class_claims_nothing_and_unclaimed_components_share_an_id():
     inside = box(0, 0, 20, 20) | box(40, 60, 10, 10)
     left, astray = box(0, 0, 20, 12), box(5, 15, 30, 60)
-    result = separated(class_result(0, inside), tracks_result([(4, 0.9, astray), (7, 0.8, left), (2, 0.1, inside)]), {})
+    result = separated(class_result(0, inside), tracks_result([(4, 0.9, astray), (7, 0.8, left), (2, 0.1, inside)]))
     masks = dict(zip(result.track_ids, map(rle.decode, result.masks), strict=True))
     assert set(masks) == {7, REST}
     assert np.array_equal(masks[7], box(0, 0, 20, 20))
@@ -76,7 +81,7 @@ def test_a_track_mostly_outside_the_class_claims_nothing_and_unclaimed_component
 def test_the_better_track_owns_what_two_claim_and_classes_have_ids_of_their_own():
     first, second = box(0, 0, 20, 20), box(30, 30, 20, 20)
     rows = [(3, 0.9, box(0, 0, 20, 15)), (5, 0.5, box(0, 10, 20, 10)), (6, 0.5, second)]
-    result = separated(class_result(0, first, second), tracks_result(rows), {})
+    result = separated(class_result(0, first, second), tracks_result(rows))
     masks = dict(zip(result.track_ids, map(rle.decode, result.masks), strict=True))
     assert set(masks) == {3, 5, CLASS_STRIDE + 6}
     assert np.array_equal(masks[3], box(0, 0, 20, 15))
@@ -94,7 +99,7 @@ def test_objects_partition_the_class_mask(seed):
 
     inside = any_box() | any_box() | any_box()
     rows = [(i + 1, float(score), any_box()) for i, score in enumerate(sorted(rng.random(6), reverse=True))]
-    result = separated(class_result(0, inside), tracks_result(rows), {})
+    result = separated(class_result(0, inside), tracks_result(rows))
     counted = sum(rle.decode(mask).astype(int) for mask in result.masks)
     assert np.array_equal(counted, inside.astype(int))
 
@@ -104,7 +109,7 @@ def test_objects_have_their_own_outlines_in_the_class_they_lie_in():
     person, again, dog = box(2, 0, 20, 34), box(3, 0, 19, 33), box(30, 2, 24, 26)
     astray = box(0, 60, 40, 30)
     tracks = tracks_result([(4, 0.9, person), (6, 0.8, again), (7, 0.7, dog), (9, 0.6, astray), (3, 0.1, first)])
-    result = outlined(class_result(0, first, second), tracks, {}, {})
+    result = outlined(class_result(0, first, second), tracks, {})
     assert result.track_ids == (4, CLASS_STRIDE + 7)
     assert result.category_ids == (1, 2)
     np.testing.assert_array_equal(rle.decode(result.masks[0]), person)
@@ -113,10 +118,10 @@ def test_objects_have_their_own_outlines_in_the_class_they_lie_in():
 
 def test_a_class_mask_that_objects_do_not_explain_is_shown_itself():
     whole, part = box(0, 0, 40, 40), box(0, 0, 10, 10)
-    result = outlined(class_result(0, whole, box(50, 0, 0, 0)), tracks_result([(4, 0.9, part)]), {}, {})
+    result = outlined(class_result(0, whole, box(50, 0, 0, 0)), tracks_result([(4, 0.9, part)]), {})
     assert result.track_ids == (4, REST)
     np.testing.assert_array_equal(rle.decode(result.masks[1]), whole & ~part)
-    assert outlined(class_result(0, whole), tracks_result([]), {}, {}).track_ids == (REST,)
+    assert outlined(class_result(0, whole), tracks_result([]), {}).track_ids == (REST,)
 
 
 def test_one_coarse_class_mask_does_not_lose_an_object_and_one_lucky_frame_does_not_make_one():
@@ -124,9 +129,9 @@ def test_one_coarse_class_mask_does_not_lose_an_object_and_one_lucky_frame_does_
     tracks = tracks_result([(4, 0.9, person), (5, 0.8, other)])
     overlaps = {}
     for t in range(3):
-        assert outlined(class_result(t, person), tracks, overlaps, {}).track_ids == (4,)
-    assert outlined(class_result(3, box(0, 0, 9, 30) | other), tracks, overlaps, {}).track_ids == (4, REST)
-    assert outlined(class_result(4, box(0, 0, 9, 30)), tracks, overlaps, {}).track_ids == (4,)
+        assert outlined(class_result(t, person), tracks, overlaps).track_ids == (4,)
+    assert outlined(class_result(3, box(0, 0, 9, 30) | other), tracks, overlaps).track_ids == (4, REST)
+    assert outlined(class_result(4, box(0, 0, 9, 30)), tracks, overlaps).track_ids == (4,)
 
 
 @settings(max_examples=25, deadline=None)
@@ -137,64 +142,5 @@ def test_objects_go_on_from_a_state(cut):
     classes = [class_result(t, coloured(t, WARM, COLD) if t % 3 else coloured(t, COLD)) for t in range(8)]
     expected = whole.step(frames, classes)
     found = first.step(frames[:cut], classes[:cut]) if cut else []
-    second.restore(first.state())
+    second.restore(json.loads(json.dumps(first.state())))
     assert [*found, *second.step(frames[cut:], classes[cut:])] == expected
-
-
-def shown(result):
-    return {track_id: rle.decode(mask) for track_id, mask in zip(result.track_ids, result.masks, strict=True)}
-
-
-def test_a_piece_of_one_track_that_is_the_whole_of_another_is_that_other_and_stays_it():
-    overlaps, handed = {}, {}
-
-    def step(*rows):
-        of_class = np.any([row[2] for row in rows], axis=0)
-        return shown(outlined(class_result(0, of_class), tracks_result(rows), overlaps, handed))
-
-    person, dog = box(5, 5, 40, 15), box(30, 50, 12, 20)
-    alone = step((4, 0.9, person | dog))  # nobody else has the dog: occlusion may have cut it off
-    assert set(alone) == {4}
-    np.testing.assert_array_equal(alone[4], person | dog)
-    apart = step((4, 0.9, person | dog), (7, 0.4, box(30, 50, 12, 18)))
-    assert set(apart) == {4, 7}
-    np.testing.assert_array_equal(apart[4], person)
-    np.testing.assert_array_equal(apart[7], dog)
-    moved = box(30, 44, 12, 20)
-    assert step((4, 0.9, person | moved))[7].sum() == moved.sum()  # where it was: no outline needed
-    far = box(10, 60, 12, 20)
-    later = step((4, 0.9, person | far), (8, 0.4, far), (7, 0.3, box(50, 0, 5, 5)))
-    assert set(later) == {4, 7}  # the first id stays, and is there once
-    np.testing.assert_array_equal(later[7], far)
-    near = box(5, 45, 50, 40)  # now larger than the person, who is still the track's own
-    grown = step((4, 0.9, person | near))
-    np.testing.assert_array_equal(grown[4], person)
-    np.testing.assert_array_equal(grown[7], near)
-
-
-def test_a_second_piece_goes_to_whoever_outlines_it():
-    everything, handed = np.ones(SIZE, dtype=bool), {}
-    first, second, third = box(0, 0, 30, 20), box(0, 30, 20, 20), box(30, 60, 10, 10)
-    tracks = tracks_result([(1, 0.9, first | second | third), (2, 0.5, second), (3, 0.4, third)])
-    for _ in range(2):
-        masks = shown(separated(class_result(0, everything), tracks, handed))
-        assert set(masks) == {1, 2, 3}
-        assert masks[2][:20, 30:50].all()
-        assert masks[3][30:40, 60:70].all()
-
-
-@settings(deadline=None, max_examples=40)
-@given(st.integers(0, 2**32 - 1))
-def test_no_id_twice_in_a_frame_and_no_pixel_twice(seed):
-    rng = np.random.default_rng(seed)
-    overlaps, handed = {}, {}
-
-    def any_boxes(count):
-        return np.any([box(*rng.integers(0, (60, 80)), *rng.integers(4, (20, 25))) for _ in range(count)], axis=0)
-
-    for _ in range(4):
-        parts = [any_boxes(1) for _ in range(3)]
-        rows = [(1, 0.9, parts[0] | parts[1]), (2, 0.8, parts[1] | parts[2]), (3, 0.5, parts[1]), (4, 0.4, parts[2])]
-        result = outlined(class_result(0, any_boxes(4)), tracks_result(rows), overlaps, handed)
-        assert len(set(result.track_ids)) == len(result.track_ids)
-        assert sum(rle.decode(mask).astype(int) for mask in result.masks).max(initial=0) <= 1

@@ -1,8 +1,8 @@
 """Filling a clip index from videos: each is cut, embedded and entered once; what cannot be read is listed and skipped.
 
 Beside the index's own files the folder holds ``videos.json``: what each video was when it was embedded, so that a later
-run takes up only what is new or changed. It is written after vectors enter and before those of a removed video leave, so
-a run that dies between the two embeds those videos again, under the same ids.
+run takes up only what is new or changed. It is written after vectors enter and before those of a removed video leave,
+so a run that dies between the two embeds those videos again, under the same ids.
 """
 
 import base64
