@@ -34,9 +34,10 @@ class Video:
 
     def step(self, *rows, after=1):
         self.index += after
-        found = self.apart.step(tracks(self.index, *rows))
-        assert len(dict(found)) == len(found)  # no id twice
-        return dict(found)
+        self.shown = self.apart.step(tracks(self.index, *rows))
+        found = {track_id: mask for track_id, mask, _ in self.shown}
+        assert len(found) == len(self.shown)  # no id twice
+        return found
 
 
 PERSON, DOG = box(5, 5, 40, 15), box(30, 50, 12, 20)
@@ -123,12 +124,12 @@ def test_pieces_have_the_class_they_lie_in_and_no_vote_for_the_track_that_held_t
     )  # fmt: skip
     overlaps, only_dogs = {}, {}
     for person in (PERSON, box(5, 5, 12, 8), box(5, 5, 12, 8)):  # smaller than the dog in the end
-        found = list(video.step((4, 0.9, person | DOG), (7, 0.4, DOG)).items())
-        both = outlined(of_classes(person, DOG), found, overlaps)
+        video.step((4, 0.9, person | DOG), (7, 0.4, DOG))
+        both = outlined(of_classes(person, DOG), video.shown, overlaps)
         assert both.track_ids == (4, CLASS_STRIDE + 7)
         assert both.category_ids == (1, 2)
-        assert outlined(of_classes(DOG), found, only_dogs).track_ids == (7,)
-        assert separated(of_classes(DOG), found).track_ids == (7,)
+        assert outlined(of_classes(DOG), video.shown, only_dogs).track_ids == (7,)
+        assert separated(of_classes(DOG), video.shown).track_ids == (7,)
 
 
 @settings(deadline=None, max_examples=40)
@@ -148,7 +149,7 @@ def test_nothing_is_made_up_and_going_on_from_a_state_is_going_on(seed, cut):
         parts = [any_boxes(1) for _ in range(3)]
         rows = [(1, 0.9, parts[0] | parts[1]), (2, 0.8, parts[1] | parts[2]), (3, 0.5, parts[1]), (4, 0.4, parts[2])]
         found, again = (apart.step(tracks(index, *rows)) for apart in (whole, resumed))
-        assert [track_id for track_id, _ in found] == [track_id for track_id, _ in again]
-        assert all(same(one, other) for (_, one), (_, other) in zip(found, again, strict=True))
-        assert len(dict(found)) == len(found)
-        assert all(any((mask & ~row).sum() == 0 for *_, row in rows) for _, mask in found)  # each is part of a track
+        assert [track.track_id for track in found] == [track.track_id for track in again]
+        assert all(same(one.mask, other.mask) for one, other in zip(found, again, strict=True))
+        assert len({track.track_id for track in found}) == len(found)
+        assert all(any((track.mask & ~row).sum() == 0 for *_, row in rows) for track in found)  # part of some track

@@ -12,7 +12,7 @@ from fewmask.media.frames import Frame
 from fewmask.media.results import FrameResult
 from fewmask.minvis.stream import MinVIS, StreamSettings
 from fewmask.minvis.tracker import QueryTracker
-from fewmask.pipelines.tracks_apart import Mask, TracksApart
+from fewmask.pipelines.tracks_apart import Mask, ShownTrack, TracksApart
 from fewmask.vipmt.instances import components
 
 MIN_INSIDE = 0.5
@@ -27,7 +27,8 @@ MIN_COVERED = 0.3
 """Share of a class mask that objects must cover to stand for it; below, the rest of the class mask is shown as well."""
 
 Overlaps = dict[int, list[int]]
-"""By track id: pixels of its masks so far, then how many of them lay in the mask of each class."""
+"""By track id, or ~id for pieces shown as that track: pixels of the masks so far, then how many of them lay in each
+class mask."""
 
 
 class QueryInstances:
@@ -66,7 +67,7 @@ class QueryInstances:
             self._overlaps = {track_id: list(counts) for track_id, counts in state["overlaps"]}
 
 
-def separated(result: FrameResult, tracks: Sequence[tuple[int, Mask]]) -> FrameResult:
+def separated(result: FrameResult, tracks: Sequence[ShownTrack]) -> FrameResult:
     """One frame's class masks as objects.
 
     The masks of all objects of a class together are the class mask: pixels that no track claims go to the nearest
@@ -91,7 +92,7 @@ def separated(result: FrameResult, tracks: Sequence[tuple[int, Mask]]) -> FrameR
     return _result_of(result, rows)
 
 
-def outlined(result: FrameResult, tracks: Sequence[tuple[int, Mask]], overlaps: Overlaps) -> FrameResult:
+def outlined(result: FrameResult, tracks: Sequence[ShownTrack], overlaps: Overlaps) -> FrameResult:
     """One frame's objects of each class, as MinVIS outlines them.
 
     A track belongs to the class that most of its masks so far lay in, from `MIN_INSIDE` on: the whole past decides, so
@@ -109,11 +110,14 @@ def outlined(result: FrameResult, tracks: Sequence[tuple[int, Mask]], overlaps: 
     rows: list[tuple[int, int, float, rle.Rle]] = []
     taken = nothing.copy()
     covered = np.zeros(len(classes))
-    for track_id, mask in tracks:
+    for track_id, mask, is_piece in tracks:
         area, free = int(mask.sum()), mask & ~taken
         now = [area, *(int((mask & of_class).sum()) for of_class in classes)]
-        past = overlaps.get(track_id, [0] * len(now))
-        total, *inside = overlaps[track_id] = [before + added for before, added in zip(past, now, strict=True)]
+        account = (
+            ~track_id if is_piece else track_id
+        )  # what it does elsewhere says nothing of its piece
+        past = overlaps.get(account, [0] * len(now))
+        total, *inside = overlaps[account] = [before + added for before, added in zip(past, now, strict=True)]
         number = int(np.argmax(inside)) if inside else 0
         if not inside or inside[number] < MIN_INSIDE * total or 2 * int(free.sum()) < area:
             continue
@@ -143,10 +147,10 @@ def _result_of(result: FrameResult, rows: Sequence[tuple[int, int, float, rle.Rl
     )
 
 
-def _owners(inside: Mask, tracks: Sequence[tuple[int, Mask]]) -> npt.NDArray[np.int64]:
+def _owners(inside: Mask, tracks: Sequence[ShownTrack]) -> npt.NDArray[np.int64]:
     """The track id of every pixel of a class mask bool [H, W], `REST` where it is nobody's, 0 outside."""
     owner = np.where(inside, REST, 0).astype(np.int64)
-    for track_id, mask in tracks:
+    for track_id, mask, _ in tracks:
         if (mask & inside).sum() >= MIN_INSIDE * mask.sum():
             owner[mask & (owner == REST)] = track_id
     for component in components(inside):

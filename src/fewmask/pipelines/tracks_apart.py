@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +42,14 @@ class HandedPiece:
     index: int
 
 
+class ShownTrack(NamedTuple):
+    """A mask, the id that it is shown under, and whether it was handed over by a track that held it besides its own."""
+
+    track_id: int
+    mask: Mask
+    is_piece: bool
+
+
 class TracksApart:
     """Frame after frame of one video, the masks to be shown.
 
@@ -58,8 +66,8 @@ class TracksApart:
     def __init__(self) -> None:
         self._handed: dict[int, HandedPiece] = {}
 
-    def step(self, tracks: FrameResult) -> list[tuple[int, Mask]]:
-        """Ids and masks, each id once.
+    def step(self, tracks: FrameResult) -> list[ShownTrack]:
+        """What is shown, each id once.
 
         Args:
             tracks: one row per MinVIS track, best first.
@@ -75,7 +83,7 @@ class TracksApart:
         stride = max(1, min(tracks.size) // _COMPARED_AT)
         small = [(track_id, mask[::stride, ::stride]) for track_id, mask in whole]
         taken: set[int] = set()  # ids that are shown already, or whose object is
-        apart: list[tuple[int, Mask]] = []
+        apart: list[ShownTrack] = []
         for rank, (track_id, mask) in enumerate(whole):
             if track_id in taken:
                 continue
@@ -85,12 +93,12 @@ class TracksApart:
             given = self._given(track_id, _Pieces(components(mask), stride), better, worse, taken, tracks.index)
             kept = mask & ~np.any([piece for piece, _ in given], axis=0) if given else mask
             if kept.any():
-                apart.append((track_id, kept))
-            owned = [(owner, piece) for piece, owner in given if owner is not None]
-            if owned:
-                owner, piece = owned[0]
-                self._handed[track_id] = HandedPiece(owner, rle.encode(piece), rle.encode(kept), tracks.index)
-            apart += owned
+                apart.append(ShownTrack(track_id, kept, is_piece=False))
+            handed = [ShownTrack(owner, piece, is_piece=True) for piece, owner in given if owner is not None]
+            if handed:
+                place = rle.encode(handed[0].mask)
+                self._handed[track_id] = HandedPiece(handed[0].track_id, place, rle.encode(kept), tracks.index)
+            apart += handed
         return apart
 
     def _given(
