@@ -35,7 +35,7 @@ class Video:
     def step(self, *rows, after=1):
         self.index += after
         self.shown = self.apart.step(tracks(self.index, *rows))
-        found = {track_id: mask for track_id, mask, _ in self.shown}
+        found = {track.track_id: track.mask for track in self.shown}
         assert len(found) == len(self.shown)  # no id twice
         return found
 
@@ -130,6 +130,21 @@ def test_pieces_have_the_class_they_lie_in_and_no_vote_for_the_track_that_held_t
         assert both.category_ids == (1, 2)
         assert outlined(of_classes(DOG), video.shown, only_dogs).track_ids == (7,)
         assert separated(of_classes(DOG), video.shown).track_ids == (7,)
+
+
+def test_a_piece_of_a_shown_track_needs_less_of_the_class_than_others():
+    video = Video()
+    video.step((4, 0.9, PERSON | DOG), (7, 0.4, DOG))
+    third, nothing = DOG & box(30, 50, 4, 20), np.zeros(SIZE, dtype=bool)
+
+    def ids(*masks):
+        return outlined(
+            FrameResult(0, SIZE, (1, 2), (1, 2), (0.7, 0.7), tuple(map(rle.encode, masks))), video.shown, {}
+        ).track_ids
+
+    assert ids(PERSON | third, nothing) == (4, 7)
+    assert ids(PERSON, third) == (4, CLASS_STRIDE + 999)  # another class than the holder's
+    assert ids(third, nothing) == (999,)  # the holder is not shown
 
 
 @settings(deadline=None, max_examples=40)

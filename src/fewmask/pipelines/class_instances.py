@@ -17,6 +17,8 @@ from fewmask.vipmt.instances import components
 
 MIN_INSIDE = 0.5
 """Share of a track's mask that must lie in the class mask for it to be an object of the class."""
+MIN_INSIDE_PIECE = 0.2
+"""The same for what a track of the class held besides its own: one query for both is evidence that they are alike."""
 MOST_TRACKS = 50
 """MinVIS tracks looked at in a frame, best first."""
 CLASS_STRIDE = 1000
@@ -96,7 +98,8 @@ def outlined(result: FrameResult, tracks: Sequence[ShownTrack], overlaps: Overla
     """One frame's objects of each class, as MinVIS outlines them.
 
     A track belongs to the class that most of its masks so far lay in, from `MIN_INSIDE` on: the whole past decides, so
-    that a coarse class mask in one frame does not lose an object. Better tracks take pixels first, and one that loses
+    that a coarse class mask in one frame does not lose an object. For a piece that another track of the class held
+    `MIN_INSIDE_PIECE` is enough. Better tracks take pixels first, and one that loses
     half of its own is a second look at the same object. A class mask of which the objects cover less than `MIN_COVERED`
     is not explained by them: what they leave of it is shown as `REST`.
 
@@ -110,17 +113,18 @@ def outlined(result: FrameResult, tracks: Sequence[ShownTrack], overlaps: Overla
     rows: list[tuple[int, int, float, rle.Rle]] = []
     taken = nothing.copy()
     covered = np.zeros(len(classes))
-    for track_id, mask, is_piece in tracks:
+    shown: dict[int, int] = {}
+    for track_id, mask, held_by in tracks:
         area, free = int(mask.sum()), mask & ~taken
         now = [area, *(int((mask & of_class).sum()) for of_class in classes)]
-        account = (
-            ~track_id if is_piece else track_id
-        )  # what it does elsewhere says nothing of its piece
+        account = track_id if held_by is None else ~track_id  # what it does elsewhere says nothing of the piece
         past = overlaps.get(account, [0] * len(now))
         total, *inside = overlaps[account] = [before + added for before, added in zip(past, now, strict=True)]
         number = int(np.argmax(inside)) if inside else 0
-        if not inside or inside[number] < MIN_INSIDE * total or 2 * int(free.sum()) < area:
+        needed = MIN_INSIDE if held_by is None or shown.get(held_by) != number else MIN_INSIDE_PIECE
+        if not inside or inside[number] < needed * total or 2 * int(free.sum()) < area:
             continue
+        shown[track_id] = number
         taken |= free
         covered[number] += int((free & classes[number]).sum())
         rows.append(

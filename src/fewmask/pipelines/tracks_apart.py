@@ -43,11 +43,11 @@ class HandedPiece:
 
 
 class ShownTrack(NamedTuple):
-    """A mask, the id that it is shown under, and whether it was handed over by a track that held it besides its own."""
+    """A mask, the id that it is shown under, and for a handed-over piece the track that held it besides its own."""
 
     track_id: int
     mask: Mask
-    is_piece: bool
+    held_by: int | None = None
 
 
 class TracksApart:
@@ -93,8 +93,8 @@ class TracksApart:
             given = self._given(track_id, _Pieces(components(mask), stride), better, worse, taken, tracks.index)
             kept = mask & ~np.any([piece for piece, _ in given], axis=0) if given else mask
             if kept.any():
-                apart.append(ShownTrack(track_id, kept, is_piece=False))
-            handed = [ShownTrack(owner, piece, is_piece=True) for piece, owner in given if owner is not None]
+                apart.append(ShownTrack(track_id, kept))
+            handed = [ShownTrack(owner, piece, track_id) for piece, owner in given if owner is not None]
             if handed:
                 place = rle.encode(handed[0].mask)
                 self._handed[track_id] = HandedPiece(handed[0].track_id, place, rle.encode(kept), tracks.index)
