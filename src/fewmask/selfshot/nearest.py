@@ -67,7 +67,7 @@ def rebuilt(structure: Structure, kind: Kind) -> Structure:
     codes = CompressedScan.build(exact)
     codes.effort = min(_FEWEST_CANDIDATES, len(rows))
     while codes.effort < len(rows) and not sample.finds_its_own(codes):
-        codes.effort = min(2 * codes.effort, len(rows))
+        codes.effort = min(codes.effort * 3 // 2, len(rows))
     if kind == "compressed" or codes.effort <= WORTHWHILE_SHARE * len(rows):
         return codes
     exact.built_with = len(rows)
