@@ -81,7 +81,7 @@ class TracksApart:
             if mask is not None and score >= MIN_SCORE
         ]
         stride = max(1, min(tracks.size) // _COMPARED_AT)
-        small = [(track_id, mask[::stride, ::stride]) for track_id, mask in whole]
+        small = [(track_id, _thinned(mask, stride)) for track_id, mask in whole]
         taken: set[int] = set()  # ids that are shown already, or whose object is
         apart: list[ShownTrack] = []
         for rank, (track_id, mask) in enumerate(whole):
@@ -154,7 +154,7 @@ class _Pieces:
 
     def __init__(self, whole: list[Mask], stride: int) -> None:
         self.whole = whole
-        self.small = [piece[::stride, ::stride] for piece in whole]
+        self.small = [_thinned(piece, stride) for piece in whole]
         self._stride = stride
 
     def own_and_places(self, last: HandedPiece | None) -> tuple[int, list[float]]:
@@ -162,11 +162,15 @@ class _Pieces:
         if last is None:
             return 0, [0.0] * len(self.whole)
         places, owns = (
-            [_iou(piece, rle.decode(mask)[:: self._stride, :: self._stride]) for piece in self.small]
+            [_iou(piece, _thinned(rle.decode(mask), self._stride)) for piece in self.small]
             for mask in (last.place, last.own)
         )
         own = int(np.argmax(owns))
         return (own if owns[own] >= places[own] else -1), places
+
+
+def _thinned(mask: Mask, stride: int) -> Mask:
+    return np.ascontiguousarray(mask[::stride, ::stride])
 
 
 def _iou(first: Mask, second: Mask) -> float:

@@ -58,10 +58,19 @@ class InstanceLinker:
 
 def components(mask: npt.NDArray[np.bool_]) -> list[npt.NDArray[np.bool_]]:
     """The 8-connected components of bool [H, W] that are no specks, largest first."""
-    count, labels, statistics, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(rows):
+        return []
+    box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)  # labelling all of a large picture is slow
+    _, labels, statistics, _ = cv2.connectedComponentsWithStats(mask[box].astype(np.uint8), connectivity=8)
     areas = statistics[:, cv2.CC_STAT_AREA]
-    order = sorted(range(1, count), key=lambda label: -int(areas[label]))
-    return [labels == label for label in order if areas[label] >= MIN_SHARE * mask.size]
+    large = [label for label in range(1, len(areas)) if areas[label] >= MIN_SHARE * mask.size]
+    parts = []
+    for label in sorted(large, key=lambda label: -int(areas[label])):
+        part = np.zeros(mask.shape, dtype=bool)
+        part[box] = labels == label
+        parts.append(part)
+    return parts
 
 
 def _iou(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]) -> float:
