@@ -296,7 +296,7 @@ def test_codes_look_at_few_vectors(tmp_path):
     assert 0 < index._contents.structure.effort <= 500
 
 
-@pytest.mark.parametrize(("kind", "form"), itertools.permutations(["exact", "clustered", "compressed"], 2))
+@pytest.mark.parametrize(("kind", "form"), [*itertools.permutations(["exact", "clustered", "compressed"], 2)])
 def test_checkpoint_of_another_form_than_the_manifest_says_is_damage(tmp_path, kind, form):
     index = ClipIndex.create(tmp_path / "pool", DIMENSION, kind=kind)
     index.add(range(400), random_vectors(400))
