@@ -55,6 +55,8 @@ def test_a_saved_encoder_embeds_as_before_and_is_named_after_its_weights(network
     with torch.no_grad():
         expected = network(torch.from_numpy(clips(2))).numpy()
     np.testing.assert_allclose(again.embed(clips(2)), expected, atol=5e-3)
+    more = np.repeat(clips(2), 3, axis=1)[:, 1:]  # of more pictures than it learned with it takes as many, evenly
+    np.testing.assert_allclose(again.embed(more), expected, atol=5e-3)
     assert again.embed(clips(1, side=48)).shape == (1, 24)  # pictures of another size are resized
     with torch.no_grad():
         network.frame_code += 1

@@ -1,11 +1,17 @@
 """Which embedder "auto" stands for, and the bundled encoder itself."""
 
+from importlib import resources
+from pathlib import Path
+
 import numpy as np
 import pytest
+from safetensors.torch import load_file, save_file
 
 from fewmask.errors import ConfigError
 from fewmask.selfshot.embedders import embedder_name, embedder_of, load_embedder
+from fewmask.selfshot.fixed_features import BUNDLED
 from fewmask.selfshot.pool import Pool
+from fewmask.selfshot.retrieve import retrieve
 
 from .test_pool import COLOURS, MeanColours, moving_square, write_video
 
@@ -48,3 +54,19 @@ def test_the_bundled_encoder_gives_unit_vectors_that_tell_scenes_apart():
     dimmed = encoder.embed((clips * 0.8).astype(np.uint8))
     cosines = dimmed @ vectors.T
     assert (cosines.argmax(1) == [0, 1]).all()
+
+
+def test_fixed_features_with_other_weights_are_another_embedder(pool, tmp_path):
+    bundled = Path(str(resources.files("fewmask.selfshot"))) / "weights" / BUNDLED
+    state = load_file(bundled)
+    name = next(iter(state))
+    save_file({**state, name: state[name] * 1.01}, tmp_path / "other.safetensors")
+    (tmp_path / "same.safetensors").write_bytes(bundled.read_bytes())
+    other = load_embedder("fixed", weights=tmp_path / "other.safetensors", device="cpu")
+    usual = load_embedder("fixed", device="cpu")
+    assert load_embedder("fixed", weights=tmp_path / "same.safetensors", device="cpu").name == usual.name
+    assert other.name != usual.name
+    made = pool(other)
+    assert embedder_of(made, weights=tmp_path / "other.safetensors", device="cpu").name == other.name
+    with pytest.raises(ConfigError, match="made with the embedder mobilenet"):
+        retrieve(tmp_path / "FixedFeatures" / "red.mp4", made, usual, 1)

@@ -13,7 +13,7 @@ from fewmask.selfshot.contact_sheet import draw_contact_sheet
 from fewmask.selfshot.index import ClipIndex
 from fewmask.selfshot.looks import look_of, same_clip
 from fewmask.selfshot.pool import ClipPlace, Pool, find_videos
-from fewmask.selfshot.retrieve import retrieve
+from fewmask.selfshot.retrieve import query_clips, retrieve
 from fewmask.selfshot.shots import CutDetector
 
 COLOURS = {"red": (200, 40, 40), "green": (40, 180, 60), "blue": (40, 60, 200), "grey": (120, 120, 120)}
@@ -271,6 +271,16 @@ def test_retrieval_leaves_the_query_and_its_copies_out(videos, tmp_path):
     assert (array[: 5 * row].reshape(5, row, *array.shape[1:])[:, 80].std((1, 2)) > 10).all()
     with pytest.raises(FewmaskError, match="png"):
         draw_contact_sheet(query, rows, tmp_path / "sheet.strange")
+
+
+def test_a_long_query_is_searched_by_clips_from_all_of_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("fewmask.selfshot.retrieve._MOST_QUERY_CLIPS", 4)
+    video = write_video(tmp_path / "long.mp4", moving_square(COLOURS["red"], 1000))  # 20 clips of 50 frames
+    firsts = [clip.first for clip in query_clips(video)]
+    assert len(firsts) == 4
+    assert firsts[0] == 0
+    assert firsts[-1] >= 800
+    assert max(np.diff(firsts)) <= 400
 
 
 def test_no_more_clips_than_asked_from_one_video(videos, tmp_path):

@@ -6,7 +6,7 @@ from typer.testing import CliRunner
 
 from fewmask.cli.index import index
 from fewmask.cli.retrieve import retrieve
-from fewmask.errors import ConfigError
+from fewmask.errors import ConfigError, FewmaskError
 
 from .test_pool import COLOURS, MeanColours, moving_square, write_video
 
@@ -58,3 +58,6 @@ def test_index_then_retrieve_then_remove(run, videos, tmp_path):
     assert "2 clips of 3 videos" in run("index", "--out", pool, "--prune")
     with pytest.raises(ConfigError, match="no video is given"):
         run("index", "--out", pool)
+    with pytest.raises(FewmaskError, match="neither a video"):
+        run("index", tmp_path / "never.mp4", "--out", pool, "--remove")
+    assert "0 clips of 0 videos" in run("index", tmp_path, "--out", pool, "--remove")

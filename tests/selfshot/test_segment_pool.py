@@ -4,6 +4,7 @@ import contextlib
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -162,10 +163,12 @@ def test_what_is_common_is_one_row():
     masks[0, 0, 0] = masks[1, 3] = True
     rows = (rle.encode(masks[0]), None, rle.encode(masks[1]))
     result = FrameResult(7, (4, 5), (3, 5, 9), (1, 1, 1), (0.4, 0.9, 0.6), rows, 0.25)
-    together = segment_pool.common_region(result)
+    together = segment_pool.common_region(result, 0.5)
     assert (together.index, together.track_ids, together.scores, together.time_s) == (7, (1,), (0.6,), 0.25)
-    np.testing.assert_array_equal(rle.decode(together.masks[0]), masks[0] | masks[1])
-    nothing = segment_pool.common_region(result.rows([1]))  # the row stays: what counts classes by it goes on
+    np.testing.assert_array_equal(rle.decode(together.masks[0]), masks[1])  # the first is doubtful
+    both = segment_pool.common_region(result, 0.4)
+    np.testing.assert_array_equal(rle.decode(both.masks[0]), masks[0] | masks[1])
+    nothing = segment_pool.common_region(result.rows([1]), 0.5)  # the row stays: what counts classes by it goes on
     assert (nothing.track_ids, nothing.masks) == ((1,), (None,))
 
 
@@ -196,6 +199,51 @@ def test_other_supports_are_another_run(segment, tmp_path):
     segment(tmp_path / "out", overlay=False, masks=False)
     with pytest.raises(ConfigError, match="supports"):
         segment(tmp_path / "out", overlay=False, masks=False, shots=3, resume=True)
+
+
+def test_a_given_support_is_not_found_again_and_must_be_the_same_on_resume(segment, videos, tmp_path):
+    quick = {"overlay": False, "masks": False, "shots": 3}
+    given = tmp_path / "given.mp4"
+    given.write_bytes((videos / "red.mp4").read_bytes())
+    segment(tmp_path / "own", support_video=(videos / "red.mp4",), **quick)
+    assert [video for video, _ in origins(tmp_path / "own")].count("red.mp4") == 1
+    segment(tmp_path / "out", support_video=(given,), **quick)
+    segment(tmp_path / "out", support_video=(given.parent / "." / "given.mp4",), resume=True, **quick)
+    given.write_bytes((videos / "blue.mp4").read_bytes())
+    with pytest.raises(ConfigError, match="support video 1"):
+        segment(tmp_path / "out", support_video=(given,), resume=True, **quick)
+
+
+def test_the_last_digits_of_a_cosine_do_not_make_another_run(segment, tmp_path, monkeypatch):
+    segment(tmp_path / "out", overlay=False, masks=False)
+    retrieve = segment_pool.retrieve
+
+    def a_digit_off(*arguments, **options):
+        found = retrieve(*arguments, **options)
+        return replace(found, neighbours=tuple(replace(near, score=near.score + 1e-7) for near in found.neighbours))
+
+    monkeypatch.setattr(segment_pool, "retrieve", a_digit_off)
+    segment(tmp_path / "out", overlay=False, masks=False, resume=True)
+
+
+def test_options_that_would_do_nothing_are_refused(segment, videos, tmp_path):
+    given = {"support_video": (videos / "blue.mp4",)}
+    for option in ({"random_supports": True}, {"encoder": "fixed"}, {"seed": 4}):
+        with pytest.raises(ConfigError, match=next(iter(option)).replace("_", "-")):
+            segment(tmp_path / "x", pool=None, **given, **option)
+    with pytest.raises(ConfigError, match="seed"):
+        segment(tmp_path / "x", seed=4)
+
+
+def test_a_query_that_changes_its_size_keeps_what_came_before(segment, tmp_path):
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for index, rgb in enumerate(moving_square(COLOURS["red"], 20, seed=0)):
+        Image.fromarray(rgb[:, : 128 if index < 13 else 96]).save(folder / f"{index:03d}.png")
+    with pytest.raises(VideoError, match="size"):
+        segment(tmp_path / "out", folder, overlay=False)
+    assert len(list((tmp_path / "out" / "masks").iterdir())) == 13
+    assert json.loads((tmp_path / "out" / "supports.json").read_text())["supports"]
 
 
 def test_a_source_that_breaks_keeps_what_came_before(segment, videos, tmp_path):

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from importlib import resources
 
 import numpy as np
@@ -15,7 +16,7 @@ from fewmask.selfshot.frozen_maps import FrozenMaps
 from fewmask.selfshot.mask_head import AttentionMaps, DeformableConv
 from fewmask.selfshot.pretrained import load_transformer, save_transformer, start_backbone
 from fewmask.selfshot.set_losses import clip_losses
-from fewmask.selfshot.stream import SelfShotStream, StreamSettings, distinct, track_agreement
+from fewmask.selfshot.stream import SelfShotStream, StreamSettings, _Window, distinct, track_agreement
 from fewmask.selfshot.tracks import ClipPrediction, ClipTargets, SlotPrediction
 from fewmask.selfshot.transformer import (
     PAPER,
@@ -194,6 +195,14 @@ def test_a_deformable_convolution_starts_as_a_plain_one():
     torch.testing.assert_close(layer(x), layer.conv(x), atol=1e-4, rtol=1e-4)
 
 
+def test_a_deformable_convolution_knows_its_places_in_half_precision():
+    torch.manual_seed(0)
+    layer, x = DeformableConv(6, 4), torch.randn(1, 6, 40, 150)
+    with torch.autocast("cpu", torch.bfloat16):
+        found, plain = layer(x).float(), layer.conv(x).float()
+    assert (found - plain).abs().mean() < 0.02 * plain.abs().mean()
+
+
 def test_a_deformable_convolution_gives_torchvisions_values():
     torch.manual_seed(0)
     layer, x = DeformableConv(6, 4), torch.randn(2, 6, 9, 7)
@@ -248,6 +257,8 @@ def test_the_paper_network_can_be_built_and_widths_that_cannot_are_refused():
     assert network.backbone.body.layer3[1].conv2.dilation == (2, 2)
     with pytest.raises(ConfigError, match="divisible by 6"):
         CommonInstanceTransformer(TINY.model_copy(update={"width": 32}))
+    with pytest.raises(ConfigError, match="divisible by 8"):
+        CommonInstanceTransformer(TINY.model_copy(update={"mask_channels": 10}))
 
 
 def test_saved_weights_come_back_and_strange_ones_are_refused(network, tmp_path):
@@ -308,6 +319,7 @@ def test_every_frame_is_reported_once_and_ids_last_over_windows(count):
             assert (truth & found).sum() / (truth | found).sum() > 0.6
     assert sorted(map(len, owners.values())) == [1, 1]
     assert stream.finish() == []
+    assert stream.state() is None
 
 
 def test_a_track_is_absent_where_its_object_is():
@@ -315,6 +327,37 @@ def test_a_track_is_absent_where_its_object_is():
     results = [result for frame in two_squares(8, gone=range(3, 6)) for result in stream.step(frame)]
     seen = [sum(mask is not None for mask in result.masks) for result in results]
     assert seen == [2, 2, 2, 1, 1, 1, 2, 2]
+
+
+class Doubtful(Oracle):
+    """Hardly believes in what it finds."""
+
+    def forward(self, frames, supports):
+        prediction = super().forward(frames, supports)
+        sure = prediction.slots.foreground[..., None] > 0.5
+        logits = torch.where(sure, torch.tensor([0.0, 1.1]), torch.tensor([-4.0, 4.0]))
+        return replace(prediction, slots=replace(prediction.slots, class_logits=logits))
+
+
+def test_doubtful_tracks_have_masks_if_they_are_asked_for():
+    for least, expected in [(0.5, 0), (0.1, 2)]:
+        stream = SelfShotStream(Doubtful(), NO_SUPPORTS, StreamSettings(min_score=least))
+        results = [result for frame in two_squares(8) for result in stream.step(frame)]
+        assert [sum(mask is not None for mask in result.masks) for result in results] == [expected] * 8
+        assert all(len(result.masks) == expected for result in results)  # none without a mask
+
+
+def test_half_matches_do_not_displace_a_match():
+    stream = SelfShotStream(Oracle(), NO_SUPPORTS)
+    spans = np.zeros((4, 1, 1, 200), bool)
+    for span, (first, last) in zip(spans, [(20, 120), (120, 167), (53, 153), (6, 53)], strict=True):
+        span[..., first:last] = True
+    agreement = track_agreement(spans[:2], spans[2:])
+    assert agreement[0, 0] > 0.5
+    assert 0.2 < agreement[0, 1] < 0.3
+    assert 0.2 < agreement[1, 0] < 0.3
+    stream._before, stream._next_id = _Window((1, 2), spans[:2]), 3
+    assert stream._joined(spans[2:]) == (1, 3)
 
 
 def test_a_long_stream_holds_one_window(network):

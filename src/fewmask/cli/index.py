@@ -28,7 +28,7 @@ def index(
     weights: Annotated[
         Path | None, typer.Option(help="Other weights for the fixed features (safetensors).", metavar="FILE")
     ] = None,
-    seconds: Annotated[float, typer.Option(min=0.2, help="Longest clip, in seconds.")] = 5.0,
+    seconds: Annotated[float, typer.Option(min=0.2, max=3600, help="Longest clip, in seconds.")] = 5.0,
     workers: Annotated[int, typer.Option(min=1, help="Processes that embed, on this machine.")] = 1,
     ray: Annotated[
         bool, typer.Option("--ray", help="Embed by --workers actors of the Ray cluster RAY_ADDRESS, or a local one.")
@@ -55,7 +55,7 @@ def index(
     pool = Pool.open(out)
     removed = pool.remove(pool.missing()) if prune else 0
     if remove:
-        removed += pool.remove(videos or [])
+        removed += pool.remove(pool.within(videos or []))
     elif videos:
         name = embedder_name(pool, encoder, weights=weights)
         make = partial(load_embedder, name, weights=weights, device=device)

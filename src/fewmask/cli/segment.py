@@ -37,7 +37,7 @@ def segment(
         bool, typer.Option("--random-supports", help="With --pool: draw the supports, do not look for them.")
     ] = False,
     encoder: Annotated[str, typer.Option(help="With --pool: what made it, if the pool cannot tell.")] = "auto",
-    seed: Annotated[int, typer.Option(help="Of random choices: memory frames, random supports.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of random choices: memory frames, random supports.")] = 0,
     weights: Annotated[str, typer.Option(help="small (bundled), a folder, or a name on the hub.")] = "small",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
@@ -45,7 +45,11 @@ def segment(
     top_k: Annotated[int, typer.Option(min=1, help="Tracks in tracks.json.")] = 10,
     min_score: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="Tracks below it are in tracks.json only; default 0.3, with --support 0."),
+        typer.Option(
+            min=0,
+            max=1,
+            help="Tracks below it are in tracks.json only; default 0.3, with --support 0, --pool 0.5.",
+        ),
     ] = None,
     ranking: Annotated[
         str, typer.Option(help="Track score: paper (class), mask-quality (times mask probability), or auto.")

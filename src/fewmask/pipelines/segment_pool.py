@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from fewmask.pipelines.stream_directory import Reread, stream_to_directory
 from fewmask.selfshot.contact_sheet import draw_contact_sheet
 from fewmask.selfshot.embedders import embedder_of
 from fewmask.selfshot.pool import Pool
-from fewmask.selfshot.retrieve import Retrieval, own_name, random_clips, retrieve
+from fewmask.selfshot.retrieve import Retrieval, random_clips, retrieve
 from fewmask.selfshot.segment import CATEGORIES, SelfShot, windows
 from fewmask.selfshot.stream import CATEGORY, SelfShotStream, StreamSettings
 from fewmask.selfshot.supports import SupportClip, choose_supports, whole_clip
@@ -45,12 +46,15 @@ class CommonInstances:
         stream: fresh.
         ahead: frames decoded ahead.
         objects: shows MinVIS's objects in place of the transformer's masks, see `common_region`.
+        min_score: the transformer's tracks below it are no part of that region.
     """
 
     categories: Mapping[int, str] = CATEGORIES
 
-    def __init__(self, stream: SelfShotStream, ahead: int, objects: QueryInstances | None = None) -> None:
-        self._stream, self._ahead, self._objects = stream, ahead, objects
+    def __init__(
+        self, stream: SelfShotStream, ahead: int, objects: QueryInstances | None = None, min_score: float = MIN_SCORE
+    ) -> None:
+        self._stream, self._ahead, self._objects, self._min_score = stream, ahead, objects, min_score
 
     def run(self, frames: Iterable[Frame]) -> Iterator[Sequence[FrameResult]]:
         """One group per window; the next frames are decoded meanwhile."""
@@ -61,7 +65,7 @@ class CommonInstances:
             waiting: deque[Frame] = deque()  # those whose results have not come: a window at most
             for results in windows(self._stream, _remembered(decoded, waiting)):
                 clip = [waiting.popleft() for _ in results]
-                yield self._objects.step(clip, [common_region(result) for result in results])
+                yield self._objects.step(clip, [common_region(result, self._min_score) for result in results])
 
     def state(self) -> dict[str, Any] | None:
         """The tracks of the last window and which frames it shares with the next."""
@@ -77,12 +81,13 @@ class CommonInstances:
             self._objects.restore(state["objects"])
 
 
-def common_region(result: FrameResult) -> FrameResult:
+def common_region(result: FrameResult, min_score: float) -> FrameResult:
     """All that query and supports share, as one row; its score is that of the best of the tracks in view.
 
-    Where nothing is in view the row is there, without a mask.
+    Tracks below ``min_score`` do not count. Where nothing is in view the row is there, without a mask.
     """
-    rows = [(score, mask) for score, mask in zip(result.scores, result.masks, strict=True) if mask is not None]
+    seen = [(score, mask) for score, mask in zip(result.scores, result.masks, strict=True) if mask is not None]
+    rows = [(score, mask) for score, mask in seen if score >= min_score]
     together = rle.encode(np.any(rle.decode_many([mask for _, mask in rows]), axis=0)) if rows else None
     best = max((score for score, _ in rows), default=0.0)
     return FrameResult(result.index, result.size, (CATEGORY,), (CATEGORY,), (best,), (together,), result.time_s)
@@ -108,6 +113,10 @@ def run_segment_pool(
     """
     others = ("support", "negative", "precision", "batch", "top_k", "ranking", "mode", "short_side")
     refuse_options(request, others, "--pool" if request.pool else "--support-video")
+    if request.pool is None:
+        refuse_options(request, ("random_supports", "encoder"), "without --pool")
+    if not request.random_supports:
+        refuse_options(request, ("seed",), "without --random-supports")
     instances = objects_asked(request, POOL_INSTANCES)
     source = str(request.source)
     with open_frames(request.source, skip_broken=request.skip_broken) as frames:  # before the model: fail at once
@@ -120,12 +129,15 @@ def run_segment_pool(
     model = SelfShot.from_pretrained(request.weights, device=request.device)
     model.fit(supports)
     listed = [{**asdict(support.place), "origin": support.origin, "score": support.score} for support in supports]
+    # What a resumed run must have again: not the cosines, whose last digits depend on the number of threads.
+    same = [{**asdict(support.place), "video": str(Path(support.place.video).resolve())} for support in supports]
+    given = {f"support video {number}": path for number, path in enumerate(request.support_video, 1)}
     run = RunDirectory.create(
         request.out,
         command=list(request.command),
-        inputs={"source": request.source, "weights": request.weights, "pool": request.pool},
+        inputs={"source": request.source, "weights": request.weights, "pool": request.pool, **given},
         settings={
-            "supports": listed,
+            "supports": same,
             "instances": instances,
             **asdict(settings),
             **asdict(outputs),
@@ -140,7 +152,7 @@ def run_segment_pool(
     objects = None
     if instances == "objects":
         objects = QueryInstances(MinVIS.from_pretrained(device=str(model.device), precision="fp32"), outlines=True)
-    stream = CommonInstances(model.open_stream(settings), 2 * model.window, objects)
+    stream = CommonInstances(model.open_stream(settings), 2 * model.window, objects, min_score)
     with closing(run.spool):
         return stream_to_directory(
             stream, request.source, run, outputs, skip_broken=request.skip_broken, progress=progress
@@ -152,12 +164,12 @@ def _supports(request: SegmentRequest, source: str) -> tuple[Retrieval | None, l
     wanted = request.shots - len(request.support_video)
     if wanted < 0 or request.shots < 1:
         raise ConfigError(f"{len(request.support_video)} supports are given for -k {request.shots}; raise -k")
-    if request.pool is None or wanted == 0:
+    pool = Pool.open(request.pool) if request.pool is not None else None
+    if pool is None or wanted == 0:
         return None, choose_supports(None, request.support_video, request.shots)
-    pool = Pool.open(request.pool)
     if request.random_supports:
-        drawn = random_clips(pool, wanted, own_video=own_name(source), seed=request.seed)
+        drawn = random_clips(pool, wanted, source=source, besides=request.support_video, seed=request.seed)
         return None, choose_supports(None, request.support_video, request.shots, random=drawn)
     embedder = embedder_of(pool, request.encoder, device=request.device)
-    found = retrieve(source, pool, embedder, wanted)
+    found = retrieve(source, pool, embedder, wanted, besides=request.support_video)
     return found, choose_supports(found, request.support_video, request.shots)

@@ -22,7 +22,7 @@ _BACKGROUND, _INK, _QUERY_INK = "#101014", "#e8e8ea", "#ffd166"
 def draw_contact_sheet(query: ClipPlace, clips: Sequence[tuple[str, ClipPlace]], path: Path) -> None:
     """Write the query and the clips found for it as rows of frames to ``path`` (PNG or JPEG by suffix).
 
-    A clip whose video is gone keeps its row, empty, with a remark.
+    What is gone or breaks keeps its row, empty, with a remark.
 
     Args:
         query: the part of the query video to show.
@@ -32,12 +32,14 @@ def draw_contact_sheet(query: ClipPlace, clips: Sequence[tuple[str, ClipPlace]],
     Raises:
         FewmaskError: ``path`` cannot be written, or its suffix is no picture format.
     """
-    rows = [(f"query  {Path(query.video).name}", _QUERY_INK, clip_pictures(query, _FRAMES))]
-    for rank, (label, place) in enumerate(clips, 1):
+    named = [(f"query  {Path(query.video).name}", _QUERY_INK, query)]
+    named += [(f"{rank}  {label}", _INK, place) for rank, (label, place) in enumerate(clips, 1)]
+    rows: list[tuple[str, str, list[RgbImage]]] = []
+    for title, ink, place in named:
         try:
-            rows.append((f"{rank}  {label}", _INK, clip_pictures(place, _FRAMES)))
+            rows.append((title, ink, clip_pictures(place, _FRAMES)))
         except VideoError as error:
-            rows.append((f"{rank}  {label}  ({error})", _INK, []))
+            rows.append((f"{title}  ({error})", ink, []))
     sheet = _paint(rows)
     try:
         with whole_file(path) as temporary:

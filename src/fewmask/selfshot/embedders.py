@@ -56,8 +56,8 @@ def embedder_name(pool: Pool, name: str | Path = AUTO, *, weights: Path | None =
         return str(name)
     if pool.index.dimension is None:
         return FIXED if weights else SMALL
-    made_with = pool.index.about.get("embedder", FixedFeatures.name)
-    if made_with == FixedFeatures.name:
+    made_with = pool.index.about.get("embedder", FixedFeatures.bundled_name)
+    if weights is not None or made_with == FixedFeatures.bundled_name:
         return FIXED
     if made_with == encoder_name(BUNDLED):
         return SMALL

@@ -125,8 +125,13 @@ class ClipEncoder:
 
     @torch.inference_mode()
     def embed(self, clips: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Clips uint8 [B, T, S, S, 3] as unit vectors [B, dimension]; pictures are resized to the encoder's side."""
-        side = self._network.config.side
+        """Clips uint8 [B, T, S, S, 3] as unit vectors [B, dimension].
+
+        Pictures are resized to the encoder's side; of more than it learned with, evenly spaced ones are taken.
+        """
+        side, frames = self._network.config.side, self._network.config.frames
+        if clips.shape[1] > frames:
+            clips = clips[:, np.linspace(0, clips.shape[1] - 1, frames).round().astype(int)]
         pictures = torch.from_numpy(clips)
         if pictures.shape[2] != side:
             flat = pictures.flatten(0, 1).permute(0, 3, 1, 2).float()

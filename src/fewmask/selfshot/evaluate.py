@@ -19,8 +19,8 @@ from fewmask.selfshot.stream import SelfShotStream, StreamSettings
 from fewmask.selfshot.supports import read_support
 from fewmask.selfshot.transformer import CommonInstanceTransformer, EncodedSupports
 
-ALL_TRACKS = StreamSettings(min_score=0.02)
-"""Precision over recall wants the doubtful tracks too."""
+ALL_TRACKS = StreamSettings(min_score=0.02, min_presence=0.001)
+"""Precision over recall wants the doubtful tracks too, in all frames but those that VisTR drops as well."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ def oracle_episodes(dataset: YtvisDataset, root: Path, *, shots: int, seed: int 
         if annotation.video_id not in of_class:
             of_class.append(annotation.video_id)
     places = video_places(dataset, root)
+    shown = {category: [video for video in videos if video in places] for category, videos in shown.items()}
     found = []
     for category, videos in sorted(shown.items()):
         for video in videos:
@@ -133,4 +134,5 @@ def _tracks(
             scores.setdefault(track_id, []).append(score)
             masks.setdefault(track_id, [None] * len(files))[result.index] = mask
     # A track that lives in one window only must not outrank one that lasts.
-    return [(sum(scores[track]) / len(files), masks[track]) for track in masks]
+    shown = [track for track in masks if any(mask is not None for mask in masks[track])]
+    return [(sum(scores[track]) / len(files), masks[track]) for track in shown]

@@ -3,6 +3,7 @@
 The paper uses Inception; here it is MobileNetV2, which is small enough to come with the package.
 """
 
+import hashlib
 from importlib import resources
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -40,11 +41,12 @@ class ClipEmbedder(Protocol):
 class FixedFeatures:
     """MobileNetV2's pooled features, averaged over the frames of a clip; never trained on video."""
 
-    name = "mobilenet-v2-imagenet"
+    bundled_name = "mobilenet-v2-imagenet"
     dimension = 1280
 
-    def __init__(self, network: nn.Module, device: torch.device) -> None:
+    def __init__(self, network: nn.Module, device: torch.device, name: str = bundled_name) -> None:
         """Use ``load``."""
+        self.name = name
         self._network = network.to(device).eval()
         self._device = device
 
@@ -52,7 +54,8 @@ class FixedFeatures:
     def load(cls, weights: Path | None = None, *, device: str | torch.device = "cpu") -> Self:
         """The embedder with the weights in ``weights`` (torchvision's key names, safetensors).
 
-        By default the file that comes with the package; where a build left it out, torchvision fetches its own.
+        By default the file that comes with the package; where a build left it out, torchvision fetches its own. With
+        other weights the name is a fingerprint of them, so that pools made with them are searched with them.
 
         Raises:
             CheckpointError: the file is missing, damaged, or of another network.
@@ -70,7 +73,10 @@ class FixedFeatures:
         else:
             network = mobilenet_v2()
             _fill(network, weights or bundled)
-        return cls(network.features, torch.device(device))
+        name = cls.bundled_name
+        if weights is not None and not (bundled.exists() and weights.read_bytes() == bundled.read_bytes()):
+            name = f"mobilenet-v2-{hashlib.sha256(weights.read_bytes()).hexdigest()[:12]}"
+        return cls(network.features, torch.device(device), name)
 
     @torch.inference_mode()
     def embed(self, clips: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:

@@ -53,7 +53,10 @@ class FrameStore:
         Raises:
             VideoError: the video cannot be read at all; what can be read of a broken one is kept.
         """
-        status = video.stat()
+        try:
+            status = video.stat()
+        except OSError as error:
+            raise VideoError(f"{video}: cannot be read ({error.strerror or error})") from error
         key = f"{video.resolve()}|{status.st_size}|{status.st_mtime_ns}"
         path = self._folder / f"{hashlib.sha256(key.encode('utf-8', 'surrogateescape')).hexdigest()[:24]}.npz"
         stored = _load(path) or _decode(video)

@@ -45,14 +45,17 @@ class DeformableConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[N, channels, H, W] -> [N, out, H, W]."""
         height, width = x.shape[-2:]
-        rows = torch.arange(height, device=x.device, dtype=x.dtype).view(1, 1, -1, 1) + 0.5
-        columns = torch.arange(width, device=x.device, dtype=x.dtype).view(1, 1, 1, -1) + 0.5
-        taps = torch.arange(-1, 2, device=x.device, dtype=x.dtype)
-        shift = torch.unflatten(self.offsets(x), 1, (9, 2))  # rows, columns, [N, 9, 2, H, W]
+        # Places need float32: bfloat16 has no halves above 128.
+        rows = torch.arange(height, device=x.device, dtype=torch.float32).view(1, 1, -1, 1) + 0.5
+        columns = torch.arange(width, device=x.device, dtype=torch.float32).view(1, 1, 1, -1) + 0.5
+        taps = torch.arange(-1, 2, device=x.device, dtype=torch.float32)
+        shift = torch.unflatten(self.offsets(x).float(), 1, (9, 2))  # rows, columns, [N, 9, 2, H, W]
         y = shift[:, :, 0] + rows + taps.repeat_interleave(3).view(1, 9, 1, 1)
         x_ = shift[:, :, 1] + columns + taps.repeat(3).view(1, 9, 1, 1)
         grid = torch.stack([2 * x_ / width - 1, 2 * y / height - 1], -1).flatten(1, 2)
-        seen = torch.unflatten(F.grid_sample(x, grid, align_corners=False), 2, (9, height))  # [N, channels, 9, H, W]
+        seen = torch.unflatten(
+            F.grid_sample(x.float(), grid, align_corners=False), 2, (9, height)
+        )  # [N, channels, 9, H, W]
         return F.conv2d(seen.flatten(1, 2), self.conv.weight.flatten(1)[:, :, None, None], self.conv.bias)
 
 

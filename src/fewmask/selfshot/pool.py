@@ -200,6 +200,22 @@ class Pool:
             self.index.compact()
         return len(names)
 
+    def within(self, sources: Iterable[Path]) -> list[Path]:
+        """Videos of the pool that are one of these, or lie in or below one of these folders.
+
+        Raises:
+            FewmaskError: there are none of some source.
+        """
+        names = [*self.videos, *_ids_by_video(self.index)]
+        found: dict[str, None] = {}
+        for source in sources:
+            place = Path(_name(source))
+            matching = [name for name in names if Path(name) == place or place in Path(name).parents]
+            if not matching:
+                raise FewmaskError(f"{source}: neither a video of {self.index.folder} nor a folder of some")
+            found |= dict.fromkeys(matching)
+        return [Path(name) for name in found]
+
     def missing(self) -> list[Path]:
         """Videos of the pool that are no longer on disk."""
         names = dict.fromkeys([*self.videos, *_ids_by_video(self.index)])

@@ -1,13 +1,14 @@
 """The supports of a query video: its nearest clips in the pool, without itself and its near-copies (eq. 3)."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from fewmask.errors import ConfigError, VideoError
-from fewmask.media.frames import open_frames
+from fewmask.media.frames import Frame, open_frames
 from fewmask.selfshot.clips import Clip, cut_clips
 from fewmask.selfshot.exact_scan import Vectors
 from fewmask.selfshot.fixed_features import ClipEmbedder
@@ -40,7 +41,15 @@ class Retrieval:
     copies: tuple[str, ...]
 
 
-def retrieve(source: str | Path, pool: Pool, embedder: ClipEmbedder, k: int, *, per_video: int = 1) -> Retrieval:
+def retrieve(
+    source: str | Path,
+    pool: Pool,
+    embedder: ClipEmbedder,
+    k: int,
+    *,
+    per_video: int = 1,
+    besides: Collection[str | Path] = (),
+) -> Retrieval:
     """Find the clips of the pool that are most like a video.
 
     Every clip of the video searches for itself; a neighbour's score is its best.
@@ -51,6 +60,7 @@ def retrieve(source: str | Path, pool: Pool, embedder: ClipEmbedder, k: int, *, 
         embedder: the one that made the pool.
         k: how many clips, ≥ 1.
         per_video: most clips from one video of the pool; more videos give more diverse supports.
+        besides: videos of the pool that support already.
 
     Raises:
         VideoError: the query cannot be read.
@@ -65,13 +75,18 @@ def retrieve(source: str | Path, pool: Pool, embedder: ClipEmbedder, k: int, *, 
     clips = query_clips(source)
     vectors = embedder.embed(np.stack([clip.pictures for clip in clips]))
     neighbours, copies = nearest_clips(
-        pool, vectors, [look_of(clip.pictures) for clip in clips], k, own_video=own_name(source), per_video=per_video
+        pool,
+        vectors,
+        [look_of(clip.pictures) for clip in clips],
+        k,
+        own=_names([source, *besides]),
+        per_video=per_video,
     )
     return Retrieval(tuple(clips), tuple(neighbours), tuple(copies))
 
 
 def query_clips(source: str | Path) -> list[Clip]:
-    """Clips of the query, at most 16, evenly spread.
+    """Clips of the query, at most 16, evenly spread; of a video that breaks, those before.
 
     Raises:
         VideoError: the query cannot be read, or never ends.
@@ -79,32 +94,46 @@ def query_clips(source: str | Path) -> list[Clip]:
     with open_frames(source, skip_broken=True) as frames:
         if frames.is_live:
             raise VideoError(f"{source}: a live source has no end; record some of it and give the file")
-        clips = list(cut_clips(frames, frames.fps))
+        clips: list[Clip] = []
+        every = 1
+        for number, clip in enumerate(cut_clips(_until_it_breaks(frames), frames.fps)):
+            if number % every == 0:
+                clips.append(clip)
+            if len(clips) == 2 * _MOST_QUERY_CLIPS:  # so that memory does not grow with the video
+                clips, every = clips[::2], 2 * every
     if not clips:
         raise VideoError(f"{source}: holds no frames; give a video")
     chosen = np.linspace(0, len(clips) - 1, min(len(clips), _MOST_QUERY_CLIPS)).round().astype(int)
     return [clips[place] for place in chosen]
 
 
-def random_clips(pool: Pool, k: int, *, own_video: str | None, seed: int = 0) -> list[ClipPlace]:
+def _until_it_breaks(frames: Iterable[Frame]) -> Iterator[Frame]:
+    with suppress(VideoError):
+        yield from frames
+
+
+def random_clips(
+    pool: Pool, k: int, *, source: str | Path, besides: Collection[str | Path] = (), seed: int = 0
+) -> list[ClipPlace]:
     """k clips of the pool drawn at random, each of another video and none of the query's: what Table 1 begins with."""
+    own = _names([source, *besides])
     by_video: dict[str, list[ClipPlace]] = {}
     for clip_id in pool.index.ids:
         place = ClipPlace.of(clip_id)
-        if place.video != own_video:
+        if place.video not in own:
             by_video.setdefault(place.video, []).append(place)
     chance = np.random.default_rng(seed)
     videos = chance.permutation(sorted(by_video))[:k]
     return [by_video[video][int(chance.integers(len(by_video[video])))] for video in videos.tolist()]
 
 
-def own_name(source: str | Path) -> str | None:
-    """The name under which a pool would hold a query; None for what is no file or folder."""
-    return str(Path(source).expanduser().resolve()) if Path(source).exists() else None
+def _names(sources: Iterable[str | Path]) -> set[str]:
+    """The names under which a pool would hold these; what is no file or folder has none."""
+    return {str(Path(source).expanduser().resolve()) for source in sources if Path(source).exists()}
 
 
 def nearest_clips(
-    pool: Pool, vectors: Vectors, looks: Sequence[Look], k: int, *, own_video: str | None, per_video: int = 1
+    pool: Pool, vectors: Vectors, looks: Sequence[Look], k: int, *, own: Set[str], per_video: int = 1
 ) -> tuple[list[Neighbour], list[str]]:
     """The k best clips over all query vectors, and the videos left out as copies of the query.
 
@@ -115,15 +144,15 @@ def nearest_clips(
         vectors: of the query's clips, [Q, D].
         looks: of the query's clips, Q of them.
         k: how many.
-        own_video: name of the query in the pool, left out; None if it is not in it.
+        own: names in the pool of the query and of what supports it already, left out.
         per_video: most clips from one video.
     """
     wanted = 4 * k
     while True:
         ids, scores = pool.index.search(vectors, wanted)
         best = _best_per_clip(ids.ravel().tolist(), scores.ravel().tolist())
-        copies = {place.video for place, _ in best if place.video != own_video and _is_copy(pool.look(place), looks)}
-        kept = _thinned([pair for pair in best if pair[0].video not in copies | {own_video}], per_video)
+        copies = {place.video for place, _ in best if place.video not in own and _is_copy(pool.look(place), looks)}
+        kept = _thinned([pair for pair in best if pair[0].video not in copies | own], per_video)
         if len(kept) >= k or wanted >= len(pool.index):
             return [Neighbour(place, score) for place, score in kept[:k]], sorted(copies)
         wanted *= 4

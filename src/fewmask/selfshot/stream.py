@@ -34,7 +34,8 @@ class StreamSettings:
     Attributes:
         overlap: frames that two windows share, at least 1 and below T; None = a quarter of T.
         min_score: slots below this mean foreground probability are no track; raising it drops doubtful objects.
-        min_presence: a track is absent from frames whose foreground probability is below this.
+        min_presence: a track is absent from frames whose foreground probability is below this; ``min_score`` where that
+            is lower, so that doubtful tracks have masks.
         duplicate: of two slots of one window whose masks overlap by more than this IoU, the better one is kept.
         same_track: mean mask IoU over the shared frames from which two windows' tracks are one object.
     """
@@ -83,6 +84,7 @@ class SelfShotStream:
         self._before: _Window | None = None
         self._size: tuple[int, int] | None = None
         self._next_id = 1
+        self._finished = False
 
     def step(self, frame: Frame) -> list[FrameResult]:
         """Take a frame; gives the results of all frames of a window when it is complete, else nothing.
@@ -102,11 +104,12 @@ class SelfShotStream:
 
         Afterwards the stream can take no more frames.
         """
+        self._finished = True
         return list(self._segment()) if len(self._frames) > self._reported else []
 
     def state(self) -> dict[str, Any] | None:
-        """What `restore` needs to go on after the last window, as plain JSON values; None within a window."""
-        if self._before is None or len(self._frames) > self._reported:
+        """What `restore` needs to go on after the last window, as plain JSON values; None within one and at the end."""
+        if self._before is None or self._finished or len(self._frames) > self._reported:
             return None
         before = self._before.masks
         return {
@@ -147,9 +150,10 @@ class SelfShotStream:
             scores = foreground.mean(1)
             kept = scores >= self._settings.min_score
             logits = self._masks(prediction, kept)[:, : len(pictures)].float()
-            present = foreground[kept] >= self._settings.min_presence
+            present = foreground[kept] >= min(self._settings.min_presence, self._settings.min_score)
             inside = ((logits > 0) & present[..., None, None]).cpu().numpy()
             single = distinct(inside, scores[kept].cpu().numpy(), self._settings.duplicate)
+            single = [place for place in single if inside[place].any()]
             inside, logits, present = inside[single], logits[single], present[single]
             kept_scores = tuple(scores[kept][single].tolist())
         track_ids = self._joined(inside[:, : self._reported])
@@ -173,6 +177,7 @@ class SelfShotStream:
         ids = [0] * len(shared)
         if self._before is not None and len(shared) and self._before.track_ids:
             agreement = track_agreement(self._before.masks, shared)
+            agreement[agreement < self._settings.same_track] = 0  # else two half-matches could displace a good one
             for old, new in zip(*linear_sum_assignment(-agreement), strict=True):
                 if agreement[old, new] >= self._settings.same_track:
                     ids[new] = self._before.track_ids[old]

@@ -165,7 +165,11 @@ class TransformerTask:
             return {}
         dataset, root = self._held_out
         found = evaluate(self._transformer, dataset, root, oracle_episodes(dataset, root, shots=self.recipe.shots))
-        return {"AP50": found.mean or 0.0, "AP50_pooled": found.pooled or 0.0}
+        return {
+            name: value
+            for name, value in {"AP50": found.mean, "AP50_pooled": found.pooled}.items()
+            if value is not None
+        }
 
     def save(self, folder: Path) -> None:
         """Write the network as ``load_transformer`` reads it."""

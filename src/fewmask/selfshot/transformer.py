@@ -108,13 +108,17 @@ class CommonInstanceTransformer(nn.Module):
     """Finds in a query clip the instances of what its support clips show.
 
     Raises:
-        ConfigError: the width does not suit the position code or the heads.
+        ConfigError: the width does not suit the position code or the heads, or the mask head's channels its groups.
     """
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         if config.width % 6 or config.width % config.heads:
             raise ConfigError(f"width {config.width} must be divisible by 6 and by the {config.heads} heads")
+        if any(channels % 8 for channels in (*config.mask_levels, config.mask_channels)):
+            raise ConfigError(
+                f"mask_levels {config.mask_levels} and mask_channels {config.mask_channels} must be divisible by 8"
+            )
         self.config = config
         shape = (config.width, config.heads, config.feed_forward, config.dropout)
         self.backbone = Backbone(config.backbone)
