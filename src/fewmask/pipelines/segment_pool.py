@@ -52,7 +52,7 @@ class CommonInstances:
     categories: Mapping[int, str] = CATEGORIES
 
     def __init__(
-        self, stream: SelfShotStream, ahead: int, objects: QueryInstances | None = None, min_score: float = MIN_SCORE
+        self, stream: SelfShotStream, ahead: int, objects: QueryInstances | None = None, min_score: float = LISTED
     ) -> None:
         self._stream, self._ahead, self._objects, self._min_score = stream, ahead, objects, min_score
 
@@ -124,7 +124,9 @@ def run_segment_pool(
             raise ConfigError(f"{source}: a live source cannot be looked up in a pool; record some of it first")
     found, supports = _supports(request, source)
     min_score = MIN_SCORE if request.min_score is None else request.min_score
+    # As votes for objects doubtful tracks count too, unless the user says from where on.
     settings = StreamSettings(min_score=min(LISTED, min_score))
+    vote_from = LISTED if request.min_score is None else request.min_score
     outputs = Outputs(request.overlay, request.masks, request.exports, min_score)
     model = SelfShot.from_pretrained(request.weights, device=request.device)
     model.fit(supports)
@@ -152,7 +154,7 @@ def run_segment_pool(
     objects = None
     if instances == "objects":
         objects = QueryInstances(MinVIS.from_pretrained(device=str(model.device), precision="fp32"), outlines=True)
-    stream = CommonInstances(model.open_stream(settings), 2 * model.window, objects, min_score)
+    stream = CommonInstances(model.open_stream(settings), 2 * model.window, objects, vote_from)
     with closing(run.spool):
         return stream_to_directory(
             stream, request.source, run, outputs, skip_broken=request.skip_broken, progress=progress

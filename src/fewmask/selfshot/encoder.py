@@ -127,10 +127,10 @@ class ClipEncoder:
     def embed(self, clips: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Clips uint8 [B, T, S, S, 3] as unit vectors [B, dimension].
 
-        Pictures are resized to the encoder's side; of more than it learned with, evenly spaced ones are taken.
+        Pictures are resized to the encoder's side. A ViT takes as many as it learned with, evenly spaced.
         """
         side, frames = self._network.config.side, self._network.config.frames
-        if clips.shape[1] > frames:
+        if self._network.is_transformer and clips.shape[1] > frames:  # the others take the mean of any number
             clips = clips[:, np.linspace(0, clips.shape[1] - 1, frames).round().astype(int)]
         pictures = torch.from_numpy(clips)
         if pictures.shape[2] != side:
