@@ -133,6 +133,7 @@ def test_images_of_two_sizes_keep_those_before(fewmask, weights, tmp_path):
     code, _, errors = fewmask("segment", tmp_path / "sizes", "--out", tmp_path / "run", "--weights", weights)
     assert code == 2
     assert "b.png" in errors
+    assert [path.name for path in (tmp_path / "run" / "masks").iterdir()] == ["00000.png"]
 
 
 def test_without_a_verb_the_help_is_shown(fewmask):

@@ -97,10 +97,19 @@ def test_training_resumes_exactly_and_leaves_a_network(tmp_path, rate):
         TransformerRecipe.model_validate(settings(rate)), read_ytvis(data), data.parent / "JPEGImages"
     )
     assert any(p.requires_grad for p in task.network.backbone.parameters()) is (rate > 0)
-    # The recipe's four steps, stopped after two: the same numbers come out.
-    partial = TrainRequest(recipe, tmp_path / "parts", device="cpu", steps=2)
-    train_selfshot(partial, data)
-    assert losses(tmp_path / "parts") == losses(tmp_path / "whole")[:2]
+    reports = []
+
+    def killed(report):
+        reports.append(report)
+        if len(reports) == 3:  # one step after the checkpoint
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_selfshot(TrainRequest(recipe, tmp_path / "parts", device="cpu", report=killed), data)
+    train_selfshot(TrainRequest(recipe, tmp_path / "parts", device="cpu", resume=True), data)
+    assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
+    parts, whole = ((tmp_path / name / "weights" / "model.safetensors").read_bytes() for name in ("parts", "whole"))
+    assert parts == whole
 
 
 def settings(rate):
