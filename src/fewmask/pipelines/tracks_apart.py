@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from fewmask.media import rle
 from fewmask.media.results import FrameResult
-from fewmask.vipmt.instances import components
+from fewmask.vipmt.instances import components, iou
 
 Mask = npt.NDArray[np.bool_]
 """Bool [H, W]."""
@@ -117,7 +117,7 @@ class TracksApart:
             return []
         own, places = pieces.own_and_places(last if fresh else None)
         outlined_by = [
-            [other for other, mask in worse.items() if _iou(piece, mask) >= SAME_OBJECT] for piece in pieces.small
+            [other for other, mask in worse.items() if iou(piece, mask) >= SAME_OBJECT] for piece in pieces.small
         ]
         usual = last.owner if last is not None and last.owner not in taken else None
         # First the piece that the usual owner outlines itself, then the one where the last was.
@@ -127,7 +127,7 @@ class TracksApart:
             if number == own:
                 continue
             outliners = [other for other in outlined_by[number] if other not in taken]
-            if any(_iou(pieces.small[number], mask) >= SAME_OBJECT for mask in better):
+            if any(iou(pieces.small[number], mask) >= SAME_OBJECT for mask in better):
                 given.append((pieces.whole[number], None))
                 continue
             if usual is not None and usual not in taken and (outliners or places[number] >= MIN_OVERLAP):
@@ -162,7 +162,7 @@ class _Pieces:
         if last is None:
             return 0, [0.0] * len(self.whole)
         places, owns = (
-            [_iou(piece, _thinned(rle.decode(mask), self._stride)) for piece in self.small]
+            [iou(piece, _thinned(rle.decode(mask), self._stride)) for piece in self.small]
             for mask in (last.place, last.own)
         )
         own = int(np.argmax(owns))
@@ -171,9 +171,3 @@ class _Pieces:
 
 def _thinned(mask: Mask, stride: int) -> Mask:
     return np.ascontiguousarray(mask[::stride, ::stride])
-
-
-def _iou(first: Mask, second: Mask) -> float:
-    both = np.count_nonzero(first & second)
-    union = np.count_nonzero(first) + np.count_nonzero(second) - both
-    return both / union if union else 0.0

@@ -30,7 +30,7 @@ class InstanceLinker:
         """Bool [H, W] -> (id, bool [H, W]) of each component, largest first."""
         parts = components(mask)
         ids = list(self._last)
-        overlap = np.array([[_iou(part, self._last[key]) for key in ids] for part in parts]).reshape(
+        overlap = np.array([[iou(part, self._last[key]) for key in ids] for part in parts]).reshape(
             len(parts), len(ids)
         )
         rows, columns = linear_sum_assignment(-overlap)
@@ -73,6 +73,8 @@ def components(mask: npt.NDArray[np.bool_]) -> list[npt.NDArray[np.bool_]]:
     return parts
 
 
-def _iou(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]) -> float:
-    union = int((first | second).sum())
-    return int((first & second).sum()) / union if union else 0.0
+def iou(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]) -> float:
+    """Intersection over union of two bool [H, W]; 0 if both are empty."""
+    both = np.count_nonzero(first & second)
+    union = np.count_nonzero(first) + np.count_nonzero(second) - both
+    return both / union if union else 0.0
