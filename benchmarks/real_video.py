@@ -23,8 +23,8 @@ from fewmask.media import rle
 from fewmask.media.frames import open_frames
 from fewmask.minvis.coco_figures import coco_figures
 from fewmask.minvis.frame_instances import resize_logits
+from fewmask.minvis.pixels import PixelNormalisation, prepare_pixels
 from fewmask.minvis.pretrained import folder_of, load_small_network
-from fewmask.minvis.segmenter import PixelNormalisation, prepare_pixels
 from fewmask.minvis.stream import MinVIS
 
 DATA = Path(os.environ.get("FEWMASK_DATA", Path(__file__).parents[2] / "shared")) / "data"

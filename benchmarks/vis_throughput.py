@@ -82,7 +82,7 @@ def plain_outputs(model, folder):
     import torch
 
     from fewmask.media.frames import open_frames
-    from fewmask.minvis.segmenter import PixelNormalisation, prepare_pixels
+    from fewmask.minvis.pixels import PixelNormalisation, prepare_pixels
 
     norm = model.model.transformer_module.decoder.layernorm
     with torch.inference_mode():
@@ -138,7 +138,7 @@ def run_official(model, folder):
 
 
 def run_ours(model, folder, autocast_dtype):
-    from fewmask.minvis.segmenter import Mask2FormerSegmenter
+    from fewmask.minvis.mask2former import Mask2FormerSegmenter
     from fewmask.minvis.stream import MinVIS, StreamSettings
 
     segmenter = Mask2FormerSegmenter(model, short_side=None, autocast_dtype=autocast_dtype)

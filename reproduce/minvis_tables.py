@@ -33,8 +33,9 @@ from fewmask.datasets.ytvis_types import YtvisDataset, YtvisResult, result_from_
 from fewmask.metrics.identities import evaluate_identities
 from fewmask.metrics.ytvis import evaluate_ytvis
 from fewmask.minvis.heuristics import InTrackOrder, Matching
+from fewmask.minvis.pixels import Frames
 from fewmask.minvis.pretrained import load
-from fewmask.minvis.segmenter import Frames, QuerySegmenter, SegmenterOutput
+from fewmask.minvis.segmenter import QuerySegmenter, SegmenterOutput
 from fewmask.minvis.stream import MinVIS
 from fewmask.minvis.train import MinvisRecipe, MinvisTask
 from fewmask.minvis.training_data import ytvis_data

@@ -15,7 +15,8 @@ from fewmask.cli.main import app
 from fewmask.errors import CheckpointError, DatasetError
 from fewmask.minvis.convert import REPORT_FILE, convert_minvis, relative_position_index, restore_official
 from fewmask.minvis.link import link_video
-from fewmask.minvis.segmenter import Mask2FormerSegmenter, load_segmenter
+from fewmask.minvis.loading import load_segmenter
+from fewmask.minvis.mask2former import Mask2FormerSegmenter
 from fewmask.minvis.stream import MinVIS
 from fewmask.models import masked_attention
 

@@ -8,7 +8,7 @@ from transformers.models.eomt.image_processing_eomt import EomtImageProcessor
 
 from fewmask.errors import VideoError
 from fewmask.minvis.eomt import EomtSegmenter
-from fewmask.minvis.segmenter import load_segmenter
+from fewmask.minvis.loading import load_segmenter
 
 
 @pytest.fixture

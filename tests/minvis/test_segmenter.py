@@ -9,13 +9,9 @@ import torch
 from transformers import AutoImageProcessor, Mask2FormerConfig, Mask2FormerForUniversalSegmentation, ResNetConfig
 
 from fewmask.errors import CheckpointError, ConfigError, VideoError
-from fewmask.minvis.segmenter import (
-    Mask2FormerSegmenter,
-    PixelNormalisation,
-    load_segmenter,
-    prepare_pixels,
-    resized_size,
-)
+from fewmask.minvis.loading import load_segmenter
+from fewmask.minvis.mask2former import Mask2FormerSegmenter
+from fewmask.minvis.pixels import PixelNormalisation, prepare_pixels, resized_size
 
 
 def tiny_model(seed: int = 0, num_labels: int = 3) -> Mask2FormerForUniversalSegmentation:

@@ -5,8 +5,9 @@ import pytest
 import torch
 from transformers import VideomtConfig, VideomtForUniversalSegmentation
 
+from fewmask.minvis.loading import load_segmenter
 from fewmask.minvis.matching import match_queries
-from fewmask.minvis.segmenter import PixelNormalisation, as_images, load_segmenter, normalise
+from fewmask.minvis.pixels import PixelNormalisation, as_images, normalise
 from fewmask.minvis.videomt import VideomtSegmenter
 
 

@@ -10,7 +10,7 @@ _HOMES = {
     "MinVIS": "stream",
     "QuerySegmenter": "segmenter",
     "SegmenterOutput": "segmenter",
-    "Mask2FormerSegmenter": "segmenter",
+    "Mask2FormerSegmenter": "mask2former",
 }
 __all__ = sorted(_HOMES)  # noqa: PLE0605
 

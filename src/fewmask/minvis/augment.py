@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from fewmask.minvis.segmenter import resized_size
+from fewmask.minvis.pixels import resized_size
 
 Image = npt.NDArray[np.uint8]
 Masks = npt.NDArray[np.bool_]

@@ -19,7 +19,8 @@ from transformers import Mask2FormerConfig, ResNetConfig, SwinConfig
 from fewmask.errors import CheckpointError, DatasetError
 from fewmask.media.atomic import whole_file, write_json
 from fewmask.minvis.official_names import RENAMED, links, relative_position_index_names
-from fewmask.minvis.segmenter import DEFAULT_SHORT_SIDE, PixelNormalisation, write_preprocessor
+from fewmask.minvis.pixels import DEFAULT_SHORT_SIDE, PixelNormalisation
+from fewmask.minvis.preprocessor import write_preprocessor
 from fewmask.models.checkpoint_file import read_checkpoint
 
 Action = Literal["copied", "split", "computed", "unused", "default"]

@@ -11,19 +11,10 @@ import torch
 from torch.nn import functional
 from transformers import EomtForUniversalSegmentation
 
-from fewmask.minvis.segmenter import (
-    DEFAULT_MAX_SIZE,
-    Frames,
-    PixelNormalisation,
-    SegmenterOutput,
-    WrappedSegmenter,
-    as_images,
-    at_least_float32,
-    normalise,
-    read_preprocessor,
-    read_weights,
-    resize,
-)
+from fewmask.minvis.pixels import DEFAULT_MAX_SIZE, Frames, PixelNormalisation, as_images, normalise, resize
+from fewmask.minvis.preprocessor import read_preprocessor
+from fewmask.minvis.segmenter import SegmenterOutput, at_least_float32
+from fewmask.minvis.wrapped import WrappedSegmenter, read_weights
 
 
 class EomtSegmenter(WrappedSegmenter):
@@ -92,7 +83,9 @@ class EomtSegmenter(WrappedSegmenter):
         self.model.save_pretrained(folder)
 
 
-def read_eomt(name: str, *, dtype: torch.dtype, autocast_dtype: torch.dtype | None) -> EomtSegmenter:
+def read_eomt(
+    name: str, *, device: str | torch.device, dtype: torch.dtype, autocast_dtype: torch.dtype | None
+) -> EomtSegmenter:
     """An EoMT from a folder or hub name.
 
     Raises:
@@ -100,4 +93,4 @@ def read_eomt(name: str, *, dtype: torch.dtype, autocast_dtype: torch.dtype | No
     """
     model = read_weights(EomtForUniversalSegmentation, name, dtype)
     normalisation, _ = read_preprocessor(name)
-    return EomtSegmenter(model, normalisation=normalisation, autocast_dtype=autocast_dtype)
+    return EomtSegmenter(model, normalisation=normalisation, autocast_dtype=autocast_dtype).to(device)

@@ -19,7 +19,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from fewmask.minvis.matching import match_queries
-from fewmask.minvis.segmenter import DEFAULT_MAX_SIZE, Frames, QuerySegmenter, SegmenterOutput
+from fewmask.minvis.pixels import DEFAULT_MAX_SIZE, Frames
+from fewmask.minvis.segmenter import QuerySegmenter, SegmenterOutput
 from fewmask.models.set_criterion import InstanceTargets, QueryPrediction, SetCriterion
 
 Matching = Literal["query", "both", "heuristics"]

@@ -16,7 +16,9 @@ from torch import nn
 from fewmask.errors import CheckpointError
 from fewmask.media.atomic import whole_file, write_json
 from fewmask.minvis.architecture import Architecture, build
-from fewmask.minvis.segmenter import Mask2FormerSegmenter, QuerySegmenter, load_segmenter
+from fewmask.minvis.loading import load_segmenter
+from fewmask.minvis.mask2former import Mask2FormerSegmenter
+from fewmask.minvis.segmenter import QuerySegmenter
 
 BUNDLED = "small"
 CLASS_HEAD = ("class_predictor.", "criterion.")  # what depends on the number of classes

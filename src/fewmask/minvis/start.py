@@ -13,8 +13,9 @@ from torch import nn
 
 from fewmask.errors import CheckpointError, ConfigError
 from fewmask.minvis.architecture import Architecture, build
+from fewmask.minvis.pixels import PixelNormalisation
+from fewmask.minvis.preprocessor import read_preprocessor, write_preprocessor
 from fewmask.minvis.pretrained import folder_of, is_small, load_weights, read_architecture, save_small
-from fewmask.minvis.segmenter import PixelNormalisation, read_preprocessor, write_preprocessor
 
 _ENCODER = "model.pixel_level_module.encoder"
 

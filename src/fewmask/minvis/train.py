@@ -18,8 +18,9 @@ from torch.nn import functional
 from fewmask.errors import ConfigError
 from fewmask.minvis.architecture import Architecture, supervised_outputs
 from fewmask.minvis.augment import Augmentation, LabelledFrame, drop_small, paste, recolour, view, whole_frame
+from fewmask.minvis.mask2former import Mask2FormerSegmenter
 from fewmask.minvis.matching_loss import matching_loss, shared_objects
-from fewmask.minvis.segmenter import DEFAULT_MAX_SIZE, SIZE_DIVISOR, Mask2FormerSegmenter
+from fewmask.minvis.pixels import DEFAULT_MAX_SIZE, SIZE_DIVISOR
 from fewmask.minvis.start import start
 from fewmask.minvis.training_data import FrameLabels, TrainingData
 from fewmask.models.set_criterion import (

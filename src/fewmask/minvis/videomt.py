@@ -11,19 +11,10 @@ import torch
 from torch import Tensor
 from transformers import VideomtForUniversalSegmentation
 
-from fewmask.minvis.segmenter import (
-    DEFAULT_MAX_SIZE,
-    Frames,
-    PixelNormalisation,
-    SegmenterOutput,
-    WrappedSegmenter,
-    as_images,
-    at_least_float32,
-    normalise,
-    read_preprocessor,
-    read_weights,
-    resize,
-)
+from fewmask.minvis.pixels import DEFAULT_MAX_SIZE, Frames, PixelNormalisation, as_images, normalise, resize
+from fewmask.minvis.preprocessor import read_preprocessor
+from fewmask.minvis.segmenter import SegmenterOutput, at_least_float32
+from fewmask.minvis.wrapped import WrappedSegmenter, read_weights
 
 
 class VideomtSegmenter(WrappedSegmenter):
@@ -112,7 +103,9 @@ class VideomtSegmenter(WrappedSegmenter):
         self.model.save_pretrained(folder)
 
 
-def read_videomt(name: str, *, dtype: torch.dtype, autocast_dtype: torch.dtype | None) -> VideomtSegmenter:
+def read_videomt(
+    name: str, *, device: str | torch.device, dtype: torch.dtype, autocast_dtype: torch.dtype | None
+) -> VideomtSegmenter:
     """A VidEoMT from a folder or hub name.
 
     Raises:
@@ -120,4 +113,4 @@ def read_videomt(name: str, *, dtype: torch.dtype, autocast_dtype: torch.dtype |
     """
     model = read_weights(VideomtForUniversalSegmentation, name, dtype)
     normalisation, _ = read_preprocessor(name)
-    return VideomtSegmenter(model, normalisation=normalisation, autocast_dtype=autocast_dtype)
+    return VideomtSegmenter(model, normalisation=normalisation, autocast_dtype=autocast_dtype).to(device)
