@@ -9,6 +9,9 @@ import numpy as np
 from fewmask.errors import VideoError
 from fewmask.media.frame_source import RgbImage
 
+# Titles in old encodings are common and not our concern. PyAV 19 reads every title and knows no such option.
+_READ_ANY_TITLE = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
+
 
 def open_container(
     address: str,
@@ -36,7 +39,7 @@ def open_container(
             format=container_format,
             options=options or {},
             timeout=timeout_s,
-            metadata_errors="replace",  # titles in old encodings are common and not our concern
+            **_READ_ANY_TITLE,
         )
     except av.FFmpegError as error:
         raise VideoError(
