@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fewmask.errors import CheckpointError, ConfigError, DatasetError, FewmaskError, VideoError
+    from fewmask.exports.video_result import VideoResult
     from fewmask.media.frames import Frame, FrameSource, open_frames
-    from fewmask.media.results import FrameResult, Track, VideoResult
+    from fewmask.media.results import FrameResult, Track
     from fewmask.minvis.stream import MinVIS
     from fewmask.selfshot.index import ClipIndex
     from fewmask.vipmt.model import VIPMT
@@ -23,7 +24,7 @@ _HOMES = {
     "open_frames": "media.frames",
     "FrameResult": "media.results",
     "Track": "media.results",
-    "VideoResult": "media.results",
+    "VideoResult": "exports.video_result",
     "MinVIS": "minvis.stream",
     "VIPMT": "vipmt.model",
     "ClipIndex": "selfshot.index",

@@ -4,8 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fewmask.errors import DatasetError
+from fewmask.exports.video_result import VideoResult
 from fewmask.media import rle
-from fewmask.media.results import FrameResult, Track, VideoResult
+from fewmask.media.results import FrameResult, Track
 
 SIZE = (6, 7)
 MASK = rle.encode(np.eye(6, 7))

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from fewmask.datasets.json_file import load_object
+from fewmask.exports.video_result import VideoResult
 from fewmask.media.atomic import write_json
-from fewmask.media.results import Track, VideoResult
+from fewmask.media.results import Track
 from fewmask.media.rle import Rle
 from fewmask.mining.frame_candidates import FrameCandidates
 from fewmask.mining.selection import Selection

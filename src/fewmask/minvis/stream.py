@@ -15,9 +15,10 @@ import numpy.typing as npt
 import torch
 
 from fewmask.errors import ConfigError, VideoError
+from fewmask.exports.video_result import VideoResult
 from fewmask.media.frames import Frame, FrameSource, open_frames
 from fewmask.media.prefetch import Prefetch
-from fewmask.media.results import FrameResult, Track, VideoResult
+from fewmask.media.results import FrameResult, Track
 from fewmask.media.rle import Rle
 from fewmask.minvis.frame_instances import mask_quality
 from fewmask.minvis.mask_encoding import MaskEncoder

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Literal, cast, get_args
 
 from fewmask.errors import ConfigError
+from fewmask.exports.run_outputs import Outputs, RunSummary
 from fewmask.media.frames import open_frames
 from fewmask.media.run_directory import RunDirectory
-from fewmask.media.run_outputs import Outputs, RunSummary
 from fewmask.minvis.run import segment_to_directory
 from fewmask.minvis.stream import MinVIS, Mode, Ranking, StreamSettings, resolve
 from fewmask.pipelines.segment_request import SegmentRequest, refuse_options

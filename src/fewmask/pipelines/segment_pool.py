@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from fewmask.errors import ConfigError
+from fewmask.exports.run_outputs import Outputs, RunSummary
 from fewmask.media import rle
 from fewmask.media.atomic import write_json
 from fewmask.media.frames import Frame, open_frames
 from fewmask.media.prefetch import Prefetch
 from fewmask.media.results import FrameResult
 from fewmask.media.run_directory import RunDirectory
-from fewmask.media.run_outputs import Outputs, RunSummary
 from fewmask.minvis.stream import MinVIS
 from fewmask.pipelines.class_instances import QueryInstances
 from fewmask.pipelines.segment_request import SegmentRequest, objects_asked, refuse_options

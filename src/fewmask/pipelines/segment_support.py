@@ -7,11 +7,11 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from fewmask.errors import ConfigError
+from fewmask.exports.run_outputs import Outputs, RunSummary
 from fewmask.media.frames import Frame, open_frames
 from fewmask.media.prefetch import Prefetch
 from fewmask.media.results import FrameResult
 from fewmask.media.run_directory import RunDirectory
-from fewmask.media.run_outputs import Outputs, RunSummary
 from fewmask.minvis.stream import MinVIS
 from fewmask.pipelines.class_instances import QueryInstances
 from fewmask.pipelines.segment_request import INSTANCES, SegmentRequest, objects_asked, refuse_options

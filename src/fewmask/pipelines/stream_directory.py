@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from fewmask.errors import VideoError
+from fewmask.exports.run_outputs import Outputs, RunSummary, write_exports
+from fewmask.exports.run_pictures import LiveOverlay, Overlay, PaletteMasks
+from fewmask.exports.video_result import VideoResult
 from fewmask.media.frames import Frame, open_frames
-from fewmask.media.results import FrameResult, Track, VideoResult
+from fewmask.media.results import FrameResult, Track
 from fewmask.media.run_directory import RunDirectory
-from fewmask.media.run_outputs import Outputs, RunSummary, write_exports
-from fewmask.media.run_pictures import LiveOverlay, Overlay, PaletteMasks
 from fewmask.media.spool import ResultSpool
 from fewmask.media.tracks_file import TracksFile
 

@@ -6,9 +6,10 @@ from pathlib import Path
 import torch
 
 from fewmask.errors import VideoError
+from fewmask.exports.video_result import VideoResult
 from fewmask.media.frame_source import Frame
 from fewmask.media.frames import open_frames
-from fewmask.media.results import FrameResult, VideoResult
+from fewmask.media.results import FrameResult
 from fewmask.models.device import resolve_device
 from fewmask.selfshot.pretrained import load_transformer
 from fewmask.selfshot.stream import CATEGORY, SelfShotStream, StreamSettings

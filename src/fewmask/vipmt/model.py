@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Literal, Self
 
 from fewmask.errors import CheckpointError, ConfigError
+from fewmask.exports.video_result import VideoResult
 from fewmask.media.frame_source import Frame, FrameSource
 from fewmask.media.frames import open_frames
-from fewmask.media.results import FrameResult, VideoResult
+from fewmask.media.results import FrameResult
 from fewmask.models.device import resolve_device
 from fewmask.vipmt.config import VIPMTConfig
 from fewmask.vipmt.convert import load_network, save_weights

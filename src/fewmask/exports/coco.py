@@ -1,14 +1,12 @@
 """COCO instances, one image per known frame, with the track id beside the annotation."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fewmask.media import rle
-
-if TYPE_CHECKING:
-    from fewmask.media.results import VideoResult
+from fewmask.media.video_tracks import VideoTracks
 
 
-def coco_dataset(result: "VideoResult", first_image_id: int) -> dict[str, Any]:
+def coco_dataset(result: VideoTracks, first_image_id: int) -> dict[str, Any]:
     """A dataset {"images", "annotations", "categories"}; the image of frame i has the id ``first_image_id + i``.
 
     Segmentations are RLE and ``iscrowd`` is 0, as tools for COCO *instances* expect. Beyond the standard keys there are
@@ -51,6 +49,6 @@ def coco_dataset(result: "VideoResult", first_image_id: int) -> dict[str, Any]:
     return {"images": images, "annotations": annotations, "categories": categories}
 
 
-def frame_file_name(result: "VideoResult", index: int) -> str:
+def frame_file_name(result: VideoTracks, index: int) -> str:
     """The frame's image file: its own name for image sources, else NAME/00000.jpg as frames are usually extracted."""
     return result.file_names[index] if result.file_names is not None else f"{result.name}/{index:05d}.jpg"

@@ -6,14 +6,13 @@ import numpy as np
 
 from fewmask.errors import DatasetError, FewmaskError
 from fewmask.media import rle
+from fewmask.media.video_tracks import VideoTracks
 
 if TYPE_CHECKING:
     import supervision
 
-    from fewmask.media.results import VideoResult
 
-
-def supervision_detections(result: "VideoResult", frame_index: int) -> "supervision.Detections":
+def supervision_detections(result: VideoTracks, frame_index: int) -> "supervision.Detections":
     """The tracks present in one frame: xyxy (pixel edges), mask, confidence, class_id, tracker_id, class_name.
 
     Raises:

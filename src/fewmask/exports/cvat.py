@@ -7,18 +7,16 @@ rasterised by pixel centres it gives the mask back exactly (CVAT's own rasterise
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape, quoteattr
 
 from fewmask.media import rle
 from fewmask.media.outline import Point, one_polygon, outline_loops
+from fewmask.media.results import Track
 from fewmask.media.rle import Rle
-
-if TYPE_CHECKING:
-    from fewmask.media.results import Track, VideoResult
+from fewmask.media.video_tracks import VideoTracks
 
 
-def cvat_xml(result: "VideoResult") -> str:
+def cvat_xml(result: VideoTracks) -> str:
     """The document for CVAT's "Upload annotations" with the format "CVAT 1.1" (for video) in a task of the same frames.
 
     The task's labels need the class names. Track ids are kept in ``id``; CVAT numbers tracks anew when it imports.
@@ -29,7 +27,7 @@ def cvat_xml(result: "VideoResult") -> str:
     return "".join(_lines(result))
 
 
-def _lines(result: "VideoResult") -> Iterator[str]:
+def _lines(result: VideoTracks) -> Iterator[str]:
     height, width = result.size
     yield '<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n<version>1.1</version>\n<meta>\n<task>\n'
     yield f"<name>{escape(result.name)}</name>\n<size>{result.length}</size>\n<mode>interpolation</mode>\n"
@@ -43,7 +41,7 @@ def _lines(result: "VideoResult") -> Iterator[str]:
     yield "</annotations>\n"
 
 
-def _track(track: "Track", label: str) -> Iterator[str]:
+def _track(track: Track, label: str) -> Iterator[str]:
     box: list[Point] = []
     was_present = False
     for index, mask in enumerate(track.masks):

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fewmask.errors import ConfigError
+from fewmask.exports.video_result import VideoResult
 from fewmask.media.atomic import write_text
-from fewmask.media.results import VideoResult
 
 EXPORTS = ("cvat", "label-studio", "coco")
 

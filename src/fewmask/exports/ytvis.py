@@ -4,15 +4,13 @@ import json
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fewmask.media.atomic import whole_file
-
-if TYPE_CHECKING:
-    from fewmask.media.results import VideoResult
+from fewmask.media.video_tracks import VideoTracks
 
 
-def ytvis_results(result: "VideoResult", video_id: int) -> list[dict[str, Any]]:
+def ytvis_results(result: VideoTracks, video_id: int) -> list[dict[str, Any]]:
     """One entry per track: video_id, category_id, score, and segmentations with one RLE or None per frame.
 
     The format has no *unknown*: frames that are not annotated become None like absent ones.

@@ -12,31 +12,30 @@ in a video. So there are two forms:
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from fewmask.exports.coco import frame_file_name
 from fewmask.media import rle
-from fewmask.media.export_coco import frame_file_name
+from fewmask.media.results import Track
 from fewmask.media.rle import Rle
-
-if TYPE_CHECKING:
-    from fewmask.media.results import Track, VideoResult
+from fewmask.media.video_tracks import VideoTracks
 
 _MODEL_VERSION = "fewmask"
 _DEFAULT_FPS = 25.0  # Label Studio's own default for <Video framerate>
 _RUN_BITS = (3, 4, 8, 16)  # the widths a run length can be written in
 
 
-def label_studio_tasks(result: "VideoResult", video_url: str, frames_url: str | None) -> list[dict[str, Any]]:
+def label_studio_tasks(result: VideoTracks, video_url: str, frames_url: str | None) -> list[dict[str, Any]]:
     """The video task, or with ``frames_url`` the image tasks; see `VideoResult.to_label_studio`."""
     if frames_url is None:
         return [_video_task(result, video_url)]
     return list(_image_tasks(result, video_url, frames_url))
 
 
-def _video_task(result: "VideoResult", video_url: str) -> dict[str, Any]:
+def _video_task(result: VideoTracks, video_url: str) -> dict[str, Any]:
     regions = [_box_region(result, track) for track in result.tracks]
     return {
         "data": {"video": video_url},
@@ -44,7 +43,7 @@ def _video_task(result: "VideoResult", video_url: str) -> dict[str, Any]:
     }
 
 
-def _box_region(result: "VideoResult", track: "Track") -> dict[str, Any]:
+def _box_region(result: VideoTracks, track: Track) -> dict[str, Any]:
     """A track as VideoRectangle: percent of the picture, frames from 1; ``enabled`` = shown until the next entry."""
     height, width = result.size
     fps = result.fps or _DEFAULT_FPS
@@ -85,7 +84,7 @@ def _box_region(result: "VideoResult", track: "Track") -> dict[str, Any]:
     }
 
 
-def _image_tasks(result: "VideoResult", video_url: str, frames_url: str) -> Iterator[dict[str, Any]]:
+def _image_tasks(result: VideoTracks, video_url: str, frames_url: str) -> Iterator[dict[str, Any]]:
     for frame in result.frames():
         file_name = frame_file_name(result, frame.index).rpartition("/")[2]
         regions = [

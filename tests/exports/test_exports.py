@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import sys
 import zipfile
@@ -15,9 +16,11 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from fewmask.errors import DatasetError, FewmaskError
+from fewmask.exports.davis import davis_palette
+from fewmask.exports.video_result import VideoResult
+from fewmask.exports.ytvis import write_ytvis_zip
 from fewmask.media import rle
-from fewmask.media.export_davis import davis_palette
-from fewmask.media.results import Track, VideoResult, write_ytvis_zip
+from fewmask.media.results import Track
 
 SCHEMAS = Path(__file__).parent / "schemas"
 
@@ -235,7 +238,7 @@ def test_coco_opens_in_pycocotools(tmp_path, capsys):
 
 
 def fields(result):
-    return {name: getattr(result, name) for name in result.__slots__}
+    return {field.name: getattr(result, field.name) for field in dataclasses.fields(result)}
 
 
 @settings(max_examples=25, deadline=None)

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -12,12 +11,11 @@ from PIL import Image
 from fewmask.errors import DatasetError
 from fewmask.media import rle
 from fewmask.media.atomic import whole_file
+from fewmask.media.results import FrameResult
+from fewmask.media.video_tracks import VideoTracks
 
-if TYPE_CHECKING:
-    from fewmask.media.results import FrameResult, VideoResult
 
-
-def write_davis(result: "VideoResult", folder: Path) -> Path:
+def write_davis(result: VideoTracks, folder: Path) -> Path:
     """Write 00000.png, 00001.png, ... for the known frames, with the DAVIS palette; returns the folder.
 
     Pixel values are the track ids when all lie in 1..255, else 1, 2, ... in ascending order of the track ids. A pixel
@@ -33,7 +31,7 @@ def write_davis(result: "VideoResult", folder: Path) -> Path:
     return folder
 
 
-def write_davis_frame(frame: "FrameResult", values: Mapping[int, int], folder: Path) -> None:
+def write_davis_frame(frame: FrameResult, values: Mapping[int, int], folder: Path) -> None:
     """Write one frame's PNG, whole or not at all; ``values`` as `pixel_values` gives them for the whole video.
 
     Raises:
@@ -72,7 +70,7 @@ def pixel_values(name: str, track_ids: Iterable[int]) -> dict[int, int]:
     return {track_id: track_id for track_id in track_ids}
 
 
-def _index_map(frame: "FrameResult", values: Mapping[int, int]) -> npt.NDArray[np.uint8]:
+def _index_map(frame: FrameResult, values: Mapping[int, int]) -> npt.NDArray[np.uint8]:
     """Pixel values uint8 [H, W]; 0 is background."""
     index_map = np.zeros(frame.size, dtype=np.uint8)
     rows = sorted(zip(frame.scores, frame.track_ids, frame.masks, strict=True), key=lambda row: row[:2])

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from fewmask.media.export_davis import pixel_values, write_davis_frame
+from fewmask.exports.davis import pixel_values, write_davis_frame
 from fewmask.media.frames import Frame, FrameSource, open_frames
 from fewmask.media.overlay import draw
 from fewmask.media.results import FrameResult

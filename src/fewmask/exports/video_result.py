@@ -1,0 +1,52 @@
+"""What a method found in a video, with the doors to files and to other tools."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fewmask.exports.coco import coco_dataset
+from fewmask.exports.cvat import cvat_xml
+from fewmask.exports.davis import write_davis
+from fewmask.exports.label_studio import label_studio_tasks
+from fewmask.exports.supervision import supervision_detections
+from fewmask.exports.ytvis import ytvis_results
+from fewmask.media.video_tracks import VideoTracks
+
+if TYPE_CHECKING:
+    import supervision
+
+
+class VideoResult(VideoTracks):
+    """All tracks of one video; fields as in `fewmask.media.video_tracks.VideoTracks`."""
+
+    __slots__ = ()
+
+    def to_ytvis(self, video_id: int = 1) -> list[dict[str, Any]]:
+        """YouTube-VIS results; see `fewmask.exports.ytvis`."""
+        return ytvis_results(self, video_id)
+
+    def to_coco(self, first_image_id: int = 1) -> dict[str, Any]:
+        """A COCO dataset with one image per known frame; see `fewmask.exports.coco`."""
+        return coco_dataset(self, first_image_id)
+
+    def to_davis(self, folder: str | Path) -> Path:
+        """Palette PNGs 00000.png, 00001.png, ... in ``folder``; see `fewmask.exports.davis`."""
+        return write_davis(self, Path(folder))
+
+    def to_cvat(self) -> str:
+        """CVAT for video 1.1 XML; see `fewmask.exports.cvat`."""
+        return cvat_xml(self)
+
+    def to_label_studio(self, video_url: str, *, frames_url: str | None = None) -> list[dict[str, Any]]:
+        """Label Studio tasks with predictions; see `fewmask.exports.label_studio` for the labelling configs.
+
+        Args:
+            video_url: where Label Studio finds the video.
+            frames_url: where it finds a folder with the video's frames (their own names for image sources, else
+                00000.jpg, 00001.jpg, ...). With it there is one image task per known frame, with exact masks;
+                without it one video task, with the tracks as boxes: Label Studio has no masks in videos.
+        """
+        return label_studio_tasks(self, video_url, frames_url)
+
+    def to_supervision(self, frame_index: int) -> "supervision.Detections":
+        """One frame as supervision's Detections; see `fewmask.exports.supervision`."""
+        return supervision_detections(self, frame_index)
