@@ -22,7 +22,7 @@ from pathlib import Path
 import faiss
 import numpy as np
 
-from fewmask.selfshot.index import ClipIndex
+from fewmask.retrieval.index import ClipIndex
 
 DIMENSION = 768
 K = 5

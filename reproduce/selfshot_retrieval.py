@@ -35,11 +35,11 @@ from vipmt_davis import NEAREST
 
 from fewmask.datasets.ytvis import read_ytvis
 from fewmask.media.frames import open_frames
-from fewmask.selfshot.clips import square
-from fewmask.selfshot.encoder import ClipNetwork, save_encoder
-from fewmask.selfshot.initial_weights import start_from
-from fewmask.selfshot.pool import find_videos
-from fewmask.selfshot.train_encoder import ClipEncoderRecipe, ClipEncoderTask
+from fewmask.retrieval.clips import square
+from fewmask.retrieval.encoder import ClipNetwork, save_encoder
+from fewmask.retrieval.initial_weights import start_from
+from fewmask.retrieval.pool import find_videos
+from fewmask.retrieval.train import ClipEncoderRecipe, ClipEncoderTask
 from fewmask.training.loop import train
 
 RECIPES = Path(__file__).parents[1] / "recipes" / "selfshot"

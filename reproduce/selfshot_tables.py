@@ -18,12 +18,12 @@ import numpy as np
 import torch
 
 from fewmask.datasets.ytvis import read_ytvis
-from fewmask.selfshot.clips import square
-from fewmask.selfshot.contact_sheet import clip_pictures
-from fewmask.selfshot.embedders import load_embedder
+from fewmask.retrieval.clips import square
+from fewmask.retrieval.contact_sheet import clip_pictures
+from fewmask.retrieval.embedders import load_embedder
 from fewmask.selfshot.evaluate import Episode, evaluate, oracle_episodes, video_places
 from fewmask.selfshot.pretrained import load_transformer
-from fewmask.selfshot.train_transformer import TransformerRecipe, TransformerTask
+from fewmask.selfshot.train import TransformerRecipe, TransformerTask
 from fewmask.training.loop import train
 
 RECIPES = Path(__file__).parents[1] / "recipes" / "selfshot"

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from fewmask.media.frames import Frame, FrameSource, open_frames
     from fewmask.media.results import FrameResult, Track
     from fewmask.minvis.stream import MinVIS
-    from fewmask.selfshot.index import ClipIndex
+    from fewmask.retrieval.index import ClipIndex
     from fewmask.vipmt.model import VIPMT
 
 __version__ = "0.1.0"
@@ -27,7 +27,7 @@ _HOMES = {
     "VideoResult": "exports.video_result",
     "MinVIS": "minvis.stream",
     "VIPMT": "vipmt.model",
-    "ClipIndex": "selfshot.index",
+    "ClipIndex": "retrieval.index",
 }
 
 __all__ = [

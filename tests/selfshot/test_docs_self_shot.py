@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from moving_squares import write_video as write_squares
 from PIL import Image
+from small_pool import COLOURS, moving_square, write_video
 
 from fewmask.cli import main as command
 from fewmask.selfshot import segment
 from fewmask.selfshot.pretrained import save_transformer
 
-from .test_pool import COLOURS, moving_square, write_video
 from .test_transformer import started
 
 PAGE = (Path(__file__).parents[2] / "docs" / "self-shot.md").read_text()

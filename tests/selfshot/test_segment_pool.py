@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from small_pool import COLOURS, MeanColours, moving_square, write_video
 
 from fewmask.errors import ConfigError, VideoError
 from fewmask.media import rle
@@ -20,13 +21,12 @@ from fewmask.media.results import FrameResult
 from fewmask.pipelines import segment_pool
 from fewmask.pipelines.segment import run_segment
 from fewmask.pipelines.segment_request import SegmentRequest
-from fewmask.selfshot.pool import Pool, find_videos
+from fewmask.retrieval.pool import Pool, find_videos
 from fewmask.selfshot.pretrained import save_transformer
 from fewmask.selfshot.segment import SelfShot
 from fewmask.selfshot.stream import SelfShotStream, StreamSettings
 from fewmask.selfshot.supports import choose_supports, spatial_segments, temporal_segments
 
-from .test_pool import COLOURS, MeanColours, moving_square, write_video
 from .test_transformer import NO_SUPPORTS, TINY, Oracle, started, two_squares
 
 FRAMES = 100

@@ -10,8 +10,8 @@ from torchvision.ops import deform_conv2d
 from fewmask.errors import CheckpointError, ConfigError, VideoError
 from fewmask.media import rle
 from fewmask.media.frames import Frame
+from fewmask.retrieval.fixed_features import BUNDLED
 from fewmask.selfshot.attention import FuserLayer
-from fewmask.selfshot.fixed_features import BUNDLED
 from fewmask.selfshot.frozen_maps import FrozenMaps
 from fewmask.selfshot.mask_head import AttentionMaps, DeformableConv
 from fewmask.selfshot.pretrained import load_transformer, save_transformer, start_backbone
@@ -48,7 +48,7 @@ def started(config=TINY):
     """Untrained but for its backbone: a random one gives nearly the same features everywhere."""
     torch.manual_seed(0)
     network = CommonInstanceTransformer(config)
-    start_backbone(network.backbone, resources.files("fewmask.selfshot") / "weights" / BUNDLED)
+    start_backbone(network.backbone, resources.files("fewmask.retrieval") / "weights" / BUNDLED)
     return network.eval()
 
 

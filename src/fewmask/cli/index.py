@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from fewmask.selfshot.pool import Progress
+    from fewmask.retrieval.pool import Progress
 
 
 def index(
@@ -46,9 +46,9 @@ def index(
     import torch
 
     from fewmask.errors import ConfigError
-    from fewmask.selfshot.embedders import embedder_name, load_embedder
-    from fewmask.selfshot.pool import Pool, find_videos
-    from fewmask.selfshot.workers import embed_in_processes, embed_on_ray
+    from fewmask.retrieval.embedders import embedder_name, load_embedder
+    from fewmask.retrieval.pool import Pool, find_videos
+    from fewmask.retrieval.workers import embed_in_processes, embed_on_ray
 
     if not videos and not prune:
         raise ConfigError("no video is given; name some, or use --prune")

@@ -31,10 +31,11 @@ def retrieve(
     The video itself and near-copies of it are left out.
     """
     from fewmask.errors import ConfigError
-    from fewmask.selfshot.contact_sheet import draw_contact_sheet
-    from fewmask.selfshot.embedders import embedder_of
-    from fewmask.selfshot.pool import ClipPlace, Pool
-    from fewmask.selfshot.retrieve import retrieve as find
+    from fewmask.media.clip_place import ClipPlace
+    from fewmask.retrieval.contact_sheet import draw_contact_sheet
+    from fewmask.retrieval.embedders import embedder_of
+    from fewmask.retrieval.pool import Pool
+    from fewmask.retrieval.retrieve import retrieve as find
 
     picture = sheet or Path(f"{Path(source).stem}-supports.png")
     if picture.exists() and not overwrite:

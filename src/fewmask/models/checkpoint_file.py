@@ -16,7 +16,7 @@ import torch
 from numpy._core import multiarray
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from fewmask.errors import CheckpointError
 
@@ -52,6 +52,19 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
     if not tensors:
         raise CheckpointError(f"{path}: holds no tensors; is it a training log or an optimiser state?")
     return tensors
+
+
+def load_exactly(network: nn.Module, state: dict[str, Tensor], path: Path) -> None:
+    """Fill a network, all of it.
+
+    Raises:
+        CheckpointError: a weight is missing, superfluous or of another shape.
+    """
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[1].strip()
+        raise CheckpointError(f"{path}: weights of another network ({reason})") from error
 
 
 def _read(path: Path) -> Any:

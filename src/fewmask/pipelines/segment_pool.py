@@ -25,10 +25,10 @@ from fewmask.minvis.stream import MinVIS
 from fewmask.pipelines.class_instances import QueryInstances
 from fewmask.pipelines.segment_request import SegmentRequest, objects_asked, refuse_options
 from fewmask.pipelines.stream_directory import Reread, stream_to_directory
-from fewmask.selfshot.contact_sheet import draw_contact_sheet
-from fewmask.selfshot.embedders import embedder_of
-from fewmask.selfshot.pool import Pool
-from fewmask.selfshot.retrieve import Retrieval, random_clips, retrieve
+from fewmask.retrieval.contact_sheet import draw_contact_sheet
+from fewmask.retrieval.embedders import embedder_of
+from fewmask.retrieval.pool import Pool
+from fewmask.retrieval.retrieve import Retrieval, random_clips, retrieve
 from fewmask.selfshot.segment import CATEGORIES, SelfShot, windows
 from fewmask.selfshot.stream import CATEGORY, SelfShotStream, StreamSettings
 from fewmask.selfshot.supports import SupportClip, choose_supports, whole_clip

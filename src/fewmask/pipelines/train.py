@@ -123,7 +123,7 @@ def train_selfshot(
     Raises:
         FewmaskError: a recipe, dataset, checkpoint or folder that cannot be used.
     """
-    from fewmask.selfshot.train_transformer import TransformerRecipe, TransformerTask
+    from fewmask.selfshot.train import TransformerRecipe, TransformerTask
 
     recipe = read_recipe(request.recipe, TransformerRecipe)
     kept_back = None if held_out is None else (read_ytvis(held_out), held_out.parent / "JPEGImages")
@@ -146,8 +146,8 @@ def train_clip_encoder(
     Raises:
         FewmaskError: a recipe, video, checkpoint or folder that cannot be used.
     """
-    from fewmask.selfshot.pool import find_videos
-    from fewmask.selfshot.train_encoder import ClipEncoderRecipe, ClipEncoderTask
+    from fewmask.retrieval.pool import find_videos
+    from fewmask.retrieval.train import ClipEncoderRecipe, ClipEncoderTask
 
     recipe = read_recipe(request.recipe, ClipEncoderRecipe)
     found = find_videos(videos)

@@ -1,23 +1,18 @@
-"""Self-Shot: support clips are found among unlabelled videos, then query and supports are segmented together."""
+"""Self-Shot: query and supports are segmented together; supports come from a pool (`fewmask.retrieval`)."""
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from fewmask.selfshot.index import ClipIndex
-    from fewmask.selfshot.retrieval_losses import instance_nce_loss, mil_nce_loss, rank_loss
-
-__all__ = ["ClipIndex", "instance_nce_loss", "mil_nce_loss", "rank_loss"]
-
-_HOMES = {
-    "ClipIndex": "index",
-    "instance_nce_loss": "retrieval_losses",
-    "mil_nce_loss": "retrieval_losses",
-    "rank_loss": "retrieval_losses",
+_MOVED = {
+    "ClipIndex": "fewmask.retrieval.index",
+    "instance_nce_loss": "fewmask.retrieval.losses",
+    "mil_nce_loss": "fewmask.retrieval.losses",
+    "rank_loss": "fewmask.retrieval.losses",
 }
+"""Names that lived here before the pool had a room of its own; nothing in the package asks for them here."""
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MOVED:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(import_module(_MOVED[name]), name)

@@ -11,8 +11,8 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from fewmask.models.imagenet_pixels import normalised
 from fewmask.models.resnet import ResNet
-from fewmask.selfshot.fixed_features import normalised
 
 BackboneName = Literal["resnet50", "resnet50_caffe", "mobilenet_v2"]
 _CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 
 from fewmask.datasets.ytvis_types import YtvisAnnotation, YtvisDataset, YtvisResult, YtvisVideo, result_from_masks
+from fewmask.media.clip_place import ClipPlace
 from fewmask.media.frames import open_frames
 from fewmask.media.rle import Rle
 from fewmask.metrics.video_precision import VideoAP, video_ap
-from fewmask.selfshot.pool import ClipPlace
 from fewmask.selfshot.stream import SelfShotStream, StreamSettings
 from fewmask.selfshot.supports import read_support
 from fewmask.selfshot.transformer import CommonInstanceTransformer, EncodedSupports

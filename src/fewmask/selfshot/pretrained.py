@@ -9,9 +9,8 @@ from safetensors.torch import save_file
 
 from fewmask.errors import CheckpointError
 from fewmask.media.atomic import whole_file, write_json
-from fewmask.models.checkpoint_file import read_checkpoint
+from fewmask.models.checkpoint_file import load_exactly, read_checkpoint
 from fewmask.selfshot.backbone import Backbone
-from fewmask.selfshot.encoder import load_exactly
 from fewmask.selfshot.transformer import CommonInstanceTransformer, TransformerConfig
 
 

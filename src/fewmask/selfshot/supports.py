@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import cv2
 import numpy as np
@@ -11,12 +11,31 @@ import torch
 from torch import Tensor
 
 from fewmask.errors import ConfigError, VideoError
+from fewmask.media.clip_place import ClipPlace
 from fewmask.media.frame_source import RgbImage
 from fewmask.media.frames import open_frames
-from fewmask.selfshot.pool import ClipPlace
-from fewmask.selfshot.retrieve import Retrieval
 
 _LIVE = "a live source cannot support; record some of it and give the file"
+
+
+class Neighbour(Protocol):
+    """A clip found in a pool and its cosine to the query."""
+
+    @property
+    def place(self) -> ClipPlace:
+        """Where it lies."""
+
+    @property
+    def score(self) -> float:
+        """In [-1, 1]."""
+
+
+class Retrieval(Protocol):
+    """What a search of a pool gives; the pool's own type is `fewmask.retrieval.retrieve.Retrieval`."""
+
+    @property
+    def neighbours(self) -> Sequence[Neighbour]:
+        """Best first."""
 
 
 @dataclass(frozen=True)
