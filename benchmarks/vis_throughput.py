@@ -139,7 +139,8 @@ def run_official(model, folder):
 
 def run_ours(model, folder, autocast_dtype):
     from fewmask.minvis.mask2former import Mask2FormerSegmenter
-    from fewmask.minvis.stream import MinVIS, StreamSettings
+    from fewmask.minvis.stream import MinVIS
+    from fewmask.minvis.stream_settings import StreamSettings
 
     segmenter = Mask2FormerSegmenter(model, short_side=None, autocast_dtype=autocast_dtype)
     return MinVIS(segmenter).segment(folder, StreamSettings(top_k=TOP, mode="bounded")).length

@@ -9,7 +9,8 @@ import pytest
 from fewmask.cli import main as command
 from fewmask.media import rle
 from fewmask.media.frames import open_frames
-from fewmask.minvis.stream import MinVIS, StreamSettings
+from fewmask.minvis.stream import MinVIS
+from fewmask.minvis.stream_settings import StreamSettings
 from fewmask.pipelines.segment import demo_clip
 
 

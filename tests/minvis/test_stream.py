@@ -11,7 +11,9 @@ from fewmask.errors import ConfigError, VideoError
 from fewmask.media import rle
 from fewmask.media.frames import Frame
 from fewmask.minvis.link import link_video
-from fewmask.minvis.stream import MinVIS, StreamSettings, best_of, kept_slots
+from fewmask.minvis.stream import MinVIS
+from fewmask.minvis.stream_settings import StreamSettings
+from fewmask.minvis.track_stream import best_of, kept_slots
 from fewmask.minvis.tracker import QueryTracker, class_probability
 
 

@@ -15,9 +15,9 @@ from fewmask.errors import ConfigError, FewmaskError, VideoError
 from fewmask.media import rle
 from fewmask.media.frames import open_frames
 from fewmask.pipelines import segment_support
+from fewmask.pipelines.runner import _Stored, _stored
 from fewmask.pipelines.segment import run_segment
 from fewmask.pipelines.segment_request import SegmentRequest
-from fewmask.pipelines.stream_directory import _resume_point
 from fewmask.vipmt.model import VIPMT
 
 FRAMES = 74
@@ -153,7 +153,7 @@ def test_no_state_is_kept_after_a_clip_cut_short_by_a_broken_frame(segment, tmp_
     from fewmask.media.spool import ResultSpool
 
     with contextlib.closing(ResultSpool(tmp_path / "run" / "results.spool")) as spool:
-        assert _resume_point(spool) == (None, 0, False)
+        assert _stored(spool) == _Stored()
 
 
 def test_negatives_may_come_from_a_folder_of_their_own(segment, clip, supports, tmp_path):

@@ -2,13 +2,15 @@
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Self
 
 from fewmask.errors import DatasetError
+from fewmask.media.final_tracks import FinalTracks
 from fewmask.media.results import FrameResult, Size, Track, check_mask, check_score, check_size
 from fewmask.media.rle import Rle
+from fewmask.media.score_votes import ScoreVotes
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,47 @@ class VideoTracks:
             annotated_frames=None if len(known) == length else tuple(known),
         )
 
+    @classmethod
+    def from_final(
+        cls,
+        final: FinalTracks,
+        results: Iterable[FrameResult],
+        *,
+        name: str,
+        size: Size,
+        categories: Mapping[int, str],
+        fps: float | None = None,
+        file_names: tuple[str, ...] | None = None,
+    ) -> Self:
+        """Gather ``final``'s tracks in its order; the video ends with the last result, frames between are unknown.
+
+        Args:
+            results: of the whole video, ascending.
+            file_names: of at least as many frames.
+        """
+        masks: dict[int, dict[int, Rle]] = {track.track_id: {} for track in final.tracks}
+        known = []
+        for result in results:
+            known.append(result.index)
+            shown = final.of(result)
+            for track_id, mask in zip(shown.track_ids, shown.masks, strict=True):
+                if mask is not None:
+                    masks[track_id][result.index] = mask
+        length = known[-1] + 1 if known else 0
+        return cls(
+            name=name,
+            size=size,
+            length=length,
+            tracks=tuple(
+                replace(track, masks=tuple(masks[track.track_id].get(index) for index in range(length)))
+                for track in final.tracks
+            ),
+            categories=dict(categories),
+            fps=fps,
+            file_names=None if file_names is None else file_names[:length],
+            annotated_frames=None if len(known) == length else tuple(known),
+        )
+
     @property
     def known_frames(self) -> Iterable[int]:
         """Indices of the frames whose content is known, ascending."""
@@ -144,8 +187,8 @@ class _GatheredTrack:
 
     def __init__(self) -> None:
         self.masks: dict[int, Rle] = {}
-        self.present = _ScoreVotes()
-        self.absent = _ScoreVotes()
+        self.present = ScoreVotes()
+        self.absent = ScoreVotes()
 
     def add(self, index: int, category_id: int, score: float, mask: Rle | None) -> None:
         if mask is None:
@@ -157,19 +200,4 @@ class _GatheredTrack:
     def as_track(self, track_id: int, length: int) -> Track:
         votes = self.present if self.masks else self.absent
         masks = tuple(self.masks.get(index) for index in range(length))
-        return Track(track_id, votes.category(), votes.total / votes.count, masks)
-
-
-class _ScoreVotes:
-    def __init__(self) -> None:
-        self.count = 0
-        self.total = 0.0
-        self.by_category: dict[int, float] = {}
-
-    def add(self, category_id: int, score: float) -> None:
-        self.count += 1
-        self.total += score
-        self.by_category[category_id] = self.by_category.get(category_id, 0.0) + score
-
-    def category(self) -> int:
-        return max(self.by_category, key=lambda category_id: (self.by_category[category_id], -category_id))
+        return Track(track_id, votes.category(), votes.mean, masks)

@@ -10,8 +10,8 @@ from scipy.ndimage import distance_transform_edt
 from fewmask.media import rle
 from fewmask.media.frames import Frame
 from fewmask.media.results import FrameResult
-from fewmask.minvis.stream import MinVIS, StreamSettings
-from fewmask.minvis.tracker import QueryTracker
+from fewmask.minvis.stream import MinVIS
+from fewmask.minvis.stream_settings import StreamSettings
 from fewmask.pipelines.tracks_apart import Mask, ShownTrack, TracksApart
 from fewmask.vipmt.instances import components
 
@@ -42,16 +42,13 @@ class QueryInstances:
     """
 
     def __init__(self, model: MinVIS, *, outlines: bool = False) -> None:
-        self._model = model
         self._overlaps: Overlaps | None = {} if outlines else None
         self._apart = TracksApart()
-        self._tracker = QueryTracker()
+        self._tracks = model.open_stream(StreamSettings(top_k=MOST_TRACKS, mode="exact"))
 
     def step(self, frames: Sequence[Frame], results: Sequence[FrameResult]) -> list[FrameResult]:
         """Class results of a clip with objects in place of every class mask."""
-        settings = StreamSettings(top_k=MOST_TRACKS, mode="exact", batch=len(frames))
-        tracks = self._model.track(frames, self._tracker, settings)
-        masks = [self._apart.step(found) for found in tracks]
+        masks = [self._apart.step(found) for found in self._tracks.step(frames)]
         if self._overlaps is None:
             return [separated(result, found) for result, found in zip(results, masks, strict=True)]
         return [outlined(result, found, self._overlaps) for result, found in zip(results, masks, strict=True)]
@@ -59,11 +56,11 @@ class QueryInstances:
     def state(self) -> dict[str, Any]:
         """What going on needs, as plain JSON values."""
         overlaps = None if self._overlaps is None else [[key, counts] for key, counts in self._overlaps.items()]
-        return {"tracker": self._tracker.state(), "overlaps": overlaps, "apart": self._apart.state()}
+        return {"tracks": self._tracks.state(), "overlaps": overlaps, "apart": self._apart.state()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from another's `state`."""
-        self._tracker = QueryTracker.from_state(state["tracker"])
+        self._tracks.restore(state["tracks"])
         self._apart.restore(state["apart"])
         if state["overlaps"] is not None:
             self._overlaps = {track_id: list(counts) for track_id, counts in state["overlaps"]}

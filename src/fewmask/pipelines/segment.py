@@ -10,8 +10,9 @@ from fewmask.errors import ConfigError
 from fewmask.exports.run_outputs import Outputs, RunSummary
 from fewmask.media.frames import open_frames
 from fewmask.media.run_directory import RunDirectory
-from fewmask.minvis.run import segment_to_directory
-from fewmask.minvis.stream import MinVIS, Mode, Ranking, StreamSettings, resolve
+from fewmask.minvis.stream import MinVIS
+from fewmask.minvis.stream_settings import Mode, Ranking, StreamSettings, resolve
+from fewmask.pipelines.runner import stream_to_directory
 from fewmask.pipelines.segment_request import SegmentRequest, refuse_options
 
 MIN_SCORE = 0.3
@@ -69,9 +70,8 @@ def _run_every_object(request: SegmentRequest, progress: Callable[[int, int | No
         },
         resume=request.resume,
     )  # fmt: skip
-    return segment_to_directory(
-        model, request.source, run, settings, outputs, skip_broken=request.skip_broken, progress=progress
-    )
+    stream = model.open_stream(settings)
+    return stream_to_directory(stream, request.source, run, outputs, skip_broken=request.skip_broken, progress=progress)
 
 
 def _one_of(value: str, choices: Sequence[str], what: str) -> str:

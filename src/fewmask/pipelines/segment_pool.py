@@ -6,7 +6,6 @@ manifest, and ``supports.png`` shows them.
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,12 +18,13 @@ from fewmask.media import rle
 from fewmask.media.atomic import write_json
 from fewmask.media.frames import Frame, open_frames
 from fewmask.media.prefetch import Prefetch
+from fewmask.media.result_stream import Reread
 from fewmask.media.results import FrameResult
 from fewmask.media.run_directory import RunDirectory
 from fewmask.minvis.stream import MinVIS
 from fewmask.pipelines.class_instances import QueryInstances
+from fewmask.pipelines.runner import stream_to_directory
 from fewmask.pipelines.segment_request import SegmentRequest, objects_asked, refuse_options
-from fewmask.pipelines.stream_directory import Reread, stream_to_directory
 from fewmask.retrieval.contact_sheet import draw_contact_sheet
 from fewmask.retrieval.embedders import embedder_of
 from fewmask.retrieval.pool import Pool
@@ -50,6 +50,7 @@ class CommonInstances:
     """
 
     categories: Mapping[int, str] = CATEGORIES
+    live_tracks = None
 
     def __init__(
         self, stream: SelfShotStream, ahead: int, objects: QueryInstances | None = None, min_score: float = LISTED
@@ -79,6 +80,9 @@ class CommonInstances:
         self._stream.restore(state, reread(state["frames"]))
         if self._objects is not None:
             self._objects.restore(state["objects"])
+
+    def final_tracks(self) -> None:
+        """None: frame results are final when they come."""
 
 
 def common_region(result: FrameResult, min_score: float) -> FrameResult:
@@ -155,10 +159,7 @@ def run_segment_pool(
     if instances == "objects":
         objects = QueryInstances(MinVIS.from_pretrained(device=str(model.device), precision="fp32"), outlines=True)
     stream = CommonInstances(model.open_stream(settings), 2 * model.window, objects, vote_from)
-    with closing(run.spool):
-        return stream_to_directory(
-            stream, request.source, run, outputs, skip_broken=request.skip_broken, progress=progress
-        )
+    return stream_to_directory(stream, request.source, run, outputs, skip_broken=request.skip_broken, progress=progress)
 
 
 def _supports(request: SegmentRequest, source: str) -> tuple[Retrieval | None, list[SupportClip]]:

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -10,12 +9,13 @@ from fewmask.errors import ConfigError
 from fewmask.exports.run_outputs import Outputs, RunSummary
 from fewmask.media.frames import Frame, open_frames
 from fewmask.media.prefetch import Prefetch
+from fewmask.media.result_stream import Reread
 from fewmask.media.results import FrameResult
 from fewmask.media.run_directory import RunDirectory
 from fewmask.minvis.stream import MinVIS
 from fewmask.pipelines.class_instances import QueryInstances
+from fewmask.pipelines.runner import stream_to_directory
 from fewmask.pipelines.segment_request import INSTANCES, SegmentRequest, objects_asked, refuse_options
-from fewmask.pipelines.stream_directory import Reread, stream_to_directory
 from fewmask.vipmt.model import VIPMT, FittedVIPMT, clips_of
 from fewmask.vipmt.stream import ClipStream
 from fewmask.vipmt.support import SupportSet, read_support
@@ -37,6 +37,8 @@ class ClassStream:
             beside it, the first to take the class mask apart, the second for its outlines.
         seed: of the choice of memory frames.
     """
+
+    live_tracks = None
 
     def __init__(self, fitted: FittedVIPMT, *, instances: str = "none", seed: int = 0) -> None:
         self._fitted = fitted
@@ -73,6 +75,9 @@ class ClassStream:
         self._clips.restore(state["clips"], reread)
         if self._objects is not None:
             self._objects.restore(state["objects"])
+
+    def final_tracks(self) -> None:
+        """None: frame results are final when they come."""
 
 
 def run_segment_support(
@@ -113,10 +118,7 @@ def run_segment_support(
         resume=request.resume,
     )
     stream = ClassStream(model.fit(supports), instances=instances, seed=request.seed)
-    with closing(run.spool):
-        return stream_to_directory(
-            stream, request.source, run, outputs, skip_broken=request.skip_broken, progress=progress
-        )
+    return stream_to_directory(stream, request.source, run, outputs, skip_broken=request.skip_broken, progress=progress)
 
 
 def _supports(request: SegmentRequest) -> SupportSet:

@@ -1,6 +1,5 @@
 """A video into a run directory: files, resuming after a crash at any frame, broken sources."""
 
-import contextlib
 import json
 
 import numpy as np
@@ -9,11 +8,13 @@ from moving_squares import SIZE, SquareSegmenter, picture, write_video
 from PIL import Image
 
 from fewmask.errors import ConfigError, VideoError
+from fewmask.exports.run_outputs import Outputs
 from fewmask.media import rle
 from fewmask.media.frames import open_frames
 from fewmask.media.run_directory import RunDirectory
-from fewmask.minvis.run import Outputs, segment_to_directory
-from fewmask.minvis.stream import MinVIS, StreamSettings
+from fewmask.minvis.stream import MinVIS
+from fewmask.minvis.stream_settings import StreamSettings
+from fewmask.pipelines.runner import stream_to_directory
 
 SETTINGS = StreamSettings(top_k=6, mode="exact", batch=4)
 
@@ -36,16 +37,14 @@ def run(out, source, *, outputs=None, resume=False, die_at=None, skip_broken=Fal
             raise Killed
 
     directory = start(out, source, resume=resume)
-    with contextlib.closing(directory.spool):  # the operating system does that for a process that died
-        summary = segment_to_directory(
-            model,
-            str(source),
-            directory,
-            SETTINGS,
-            outputs or Outputs(min_score=0.5),
-            progress=progress,
-            skip_broken=skip_broken,
-        )
+    summary = stream_to_directory(
+        model.open_stream(SETTINGS),
+        str(source),
+        directory,
+        outputs or Outputs(min_score=0.5),
+        progress=progress,
+        skip_broken=skip_broken,
+    )
     return summary, model.segmenter.frames_seen
 
 

@@ -1,0 +1,88 @@
+"""Which tracks a video has, once its last frame is known: ids, classes and scores, best first."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fewmask.media.results import FrameResult, Track
+from fewmask.media.score_votes import ScoreVotes
+
+MOST_SHOWN = 255  # tracks that a palette PNG can hold
+
+
+@dataclass(frozen=True)
+class FinalTracks:
+    """The ranking of a video's tracks.
+
+    Attributes:
+        tracks: id, final class and score of each, best first; without masks, which are in the frame results.
+        rows: the id that each has there; one row may be several tracks, of several classes.
+        frame_scores: a frame's own classes and scores stand beside the final ones, else they are replaced by them.
+    """
+
+    tracks: tuple[Track, ...]
+    rows: tuple[int, ...]
+    frame_scores: bool = False
+
+    @classmethod
+    def gathered(cls, results: Iterable[FrameResult]) -> "FinalTracks":
+        """Of results that were final when they came: every track that ever has a mask.
+
+        First those that are the most certain over the most frames; the class of a track is the one with the largest sum
+        of scores, its score the mean over the frames where it has a mask.
+        """
+        votes: dict[int, ScoreVotes] = {}
+        for result in results:
+            rows = zip(result.track_ids, result.category_ids, result.scores, result.masks, strict=True)
+            for track_id, category_id, score, mask in rows:
+                if mask is not None:
+                    votes.setdefault(track_id, ScoreVotes()).add(category_id, score)
+        ids = tuple(sorted(votes, key=lambda track_id: (-votes[track_id].total, track_id)))
+        tracks = tuple(Track(track_id, votes[track_id].category(), votes[track_id].mean, ()) for track_id in ids)
+        return cls(tracks, ids, frame_scores=True)
+
+    def shown(self, min_score: float) -> "FinalTracks":
+        """Those for people: of at least that score, each row once, at its best, and no more than a palette holds."""
+        kept = [
+            place for place, (track, row) in enumerate(zip(self.tracks, self.rows, strict=True))
+            if track.score >= min_score and row not in self.rows[:place]
+        ][:MOST_SHOWN]  # fmt: skip
+        return FinalTracks(
+            tuple(self.tracks[place] for place in kept), tuple(self.rows[place] for place in kept), self.frame_scores
+        )
+
+    def of(self, result: FrameResult) -> FrameResult:
+        """A frame with these tracks alone, under their ids."""
+        found = {row_id: row for row, row_id in enumerate(result.track_ids)}
+        pairs = [(track, found.get(row_id)) for track, row_id in zip(self.tracks, self.rows, strict=True)]
+        if self.frame_scores:
+            present = sorted(((track, row) for track, row in pairs if row is not None), key=lambda pair: pair[1])
+            kept = result.rows(row for _, row in present)
+            ids = tuple(track.track_id for track, _ in present)
+            return FrameResult(
+                kept.index, kept.size, ids, kept.category_ids, kept.scores, kept.masks, kept.time_s
+            )  # fmt: skip
+        return FrameResult(
+            result.index,
+            result.size,
+            tuple(track.track_id for track in self.tracks),
+            tuple(track.category_id for track in self.tracks),
+            tuple(track.score for track in self.tracks),
+            tuple(None if row is None else result.masks[row] for _, row in pairs),
+            result.time_s,
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, as `from_json` takes them."""
+        rows = zip(self.tracks, self.rows, strict=True)
+        tracks = [[track.track_id, row, track.category_id, track.score] for track, row in rows]
+        return {"tracks": tracks, "frame_scores": self.frame_scores}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "FinalTracks":
+        """From `as_json`."""
+        return cls(
+            tuple(Track(track_id, category_id, score, ()) for track_id, _, category_id, score in value["tracks"]),
+            tuple(row for _, row, _, _ in value["tracks"]),
+            value["frame_scores"],
+        )

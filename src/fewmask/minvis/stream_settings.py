@@ -1,0 +1,55 @@
+"""How MinVIS runs over a video: what is kept, how frames are batched, how tracks are ranked."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+
+from fewmask.errors import ConfigError
+from fewmask.media.frames import FrameSource
+
+Mode = Literal["auto", "exact", "bounded"]
+Ranking = Literal["auto", "paper", "mask-quality"]
+EXACT_UP_TO = 300  # frames; longer and live sources are pruned
+
+
+@dataclass(frozen=True)
+class StreamSettings:
+    """How a video is run.
+
+    Attributes:
+        top_k: (track, class) pairs in the result; the paper's 10.
+        mode: exact keeps the masks of all slots, bounded those of the likely ones, auto decides by length.
+        batch: frames per forward pass, 0 = by device.
+        short_side: size of the network's input; None = what the weights were trained for.
+        ranking: score of a track. "paper": class probability; "mask-quality": times the mean mask probability inside
+            its mask over all frames, 0 where it has none; "auto": mask-quality for weights of a single class, whose
+            class probability cannot tell an empty mask, paper for all others.
+    """
+
+    top_k: int = 10
+    mode: Mode = "auto"
+    batch: int = 0
+    short_side: int | None = None
+    ranking: Ranking = "auto"
+
+
+def resolve(settings: StreamSettings, frames: FrameSource, device: torch.device) -> StreamSettings:
+    """Settings with "auto" replaced by facts: mode from the length, batch from the device and the frame size.
+
+    Raises:
+        ConfigError: a number out of range.
+    """
+    if settings.top_k < 1 or settings.batch < 0 or (settings.short_side is not None and settings.short_side < 32):
+        raise ConfigError("top-k must be 1 or more, batch 0 (auto) or more, short-side 32 or more")
+    mode = settings.mode
+    if mode == "auto":
+        known = frames.length is not None and not frames.is_live
+        mode = "exact" if known and (frames.length or 0) <= EXACT_UP_TO else "bounded"
+    batch = settings.batch
+    if batch == 0:
+        # A live picture must not wait for its successors; a CPU gains little beyond a few frames.
+        batch = 1 if frames.is_live else 4 if device.type == "cpu" else 16
+        if frames.size[0] * frames.size[1] > 1920 * 1088:
+            batch = max(1, batch // 4)
+    return replace(settings, mode=mode, batch=batch)

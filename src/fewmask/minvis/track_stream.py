@@ -1,0 +1,201 @@
+"""One video through MinVIS, batch by batch: the `ResultStream` that every verb runs, and whose state can be stored.
+
+Decoding, the network and mask encoding run side by side. Per frame nothing is kept but run-length masks, and those
+only of the slots that can still matter (`kept_slots`); the scores of all slots are running sums, so the final ranking
+is the same whatever was pruned, and with ``ranking="paper"`` the official one.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from fewmask.errors import VideoError
+from fewmask.media.final_tracks import FinalTracks
+from fewmask.media.frames import Frame
+from fewmask.media.prefetch import Prefetch
+from fewmask.media.result_stream import Reread
+from fewmask.media.results import FrameResult, Track
+from fewmask.media.rle import Rle
+from fewmask.minvis.frame_instances import mask_quality
+from fewmask.minvis.mask_encoding import MaskEncoder
+from fewmask.minvis.matching import as_numpy
+from fewmask.minvis.segmenter import QuerySegmenter, SegmenterOutput
+from fewmask.minvis.stream_settings import StreamSettings
+from fewmask.minvis.tracker import QueryTracker, RankedPairs, class_probability
+
+SLOTS_PER_TRACK = 3  # bounded mode keeps the masks of this many slots per wanted track
+
+
+class TrackStream:
+    """The frames of one video as results with persistent ids: track id = slot + 1, scores are means so far.
+
+    Args:
+        segmenter: per-frame queries; forgets the video before.
+        settings: resolved (`fewmask.minvis.stream_settings.resolve`).
+    """
+
+    def __init__(self, segmenter: QuerySegmenter, settings: StreamSettings) -> None:
+        self._segmenter, self._settings = segmenter, settings
+        self._by_quality = settings.ranking == "mask-quality" or (
+            settings.ranking == "auto" and len(segmenter.categories) == 1
+        )
+        self._tracker = QueryTracker()
+        self._encoder: MaskEncoder | None = None
+        self._whole = True  # the last batch had its full length
+        segmenter.reset()
+
+    @property
+    def categories(self) -> Mapping[int, str]:
+        """Class names by category id; ids count from 1 as in YouTube-VIS."""
+        return categories_of(self._segmenter)
+
+    @property
+    def live_tracks(self) -> int:
+        """The wanted number of tracks: the frame results list more, of which some may rise."""
+        return self._settings.top_k
+
+    def run(self, frames: Iterable[Frame]) -> Iterator[Sequence[FrameResult]]:
+        """One group per batch, each frame's kept slots best first; an error of the source comes after them.
+
+        Args:
+            frames: of one size, in order.
+        """
+        size = self._settings.batch
+        with Prefetch(frames, 2 * size) as decoded, Prefetch(self._outputs(decoded), 1) as outputs:
+            for batch, output in outputs:
+                self._whole = len(batch) == size
+                yield self._tracked(batch, output)
+
+    def step(self, frames: Sequence[Frame]) -> list[FrameResult]:
+        """The same for the next frames alone, as one batch."""
+        return self._tracked(frames, self._queries(frames))
+
+    def state(self) -> dict[str, Any] | None:
+        """The tracker, after a whole batch: a resumed run must batch the same frames together."""
+        return self._tracker.state() if self._whole else None
+
+    def restore(self, state: dict[str, Any], reread: Reread | None = None) -> None:  # noqa: ARG002
+        """Go on from another's `state`; no frame is needed again."""
+        self._tracker = QueryTracker.from_state(state)
+
+    def final_tracks(self) -> FinalTracks | None:
+        """The ``top_k`` best pairs of slot and class over the whole video; the paper's ranking."""
+        if not self._tracker.frames:
+            return None
+        best = self._tracker.best(self._settings.top_k)
+        ids = pair_ids(best, self._tracker.video_logits.shape[0])
+        tracks = zip(ids, best.labels.tolist(), best.scores.tolist(), strict=True)
+        return FinalTracks(
+            tuple(Track(track_id, label + 1, score, ()) for track_id, label, score in tracks),
+            tuple(slot + 1 for slot in best.slots.tolist()),
+        )
+
+    def _outputs(self, frames: Iterable[Frame]) -> Iterator[tuple[list[Frame], SegmenterOutput]]:
+        """Frames through the network in batches; an error of the source comes after the frames before it."""
+        for batch, error in _batches(frames, self._settings.batch):
+            if batch:
+                yield batch, self._queries(batch)
+            if error is not None:
+                raise error
+
+    def _queries(self, frames: Sequence[Frame]) -> SegmenterOutput:
+        short_side = self._settings.short_side or self._segmenter.short_side
+        return self._segmenter(np.stack([frame.rgb for frame in frames]), short_side=short_side)
+
+    def _tracked(self, frames: Sequence[Frame], output: SegmenterOutput) -> list[FrameResult]:
+        size = (frames[0].rgb.shape[0], frames[0].rgb.shape[1])
+        if self._encoder is None:
+            low = (output.masks_queries_logits.shape[-2], output.masks_queries_logits.shape[-1])
+            self._encoder = MaskEncoder(low, output.padded_size, output.image_size, size)
+        results = []
+        for position, frame in enumerate(frames):
+            logits, masks = output.class_queries_logits[position], output.masks_queries_logits[position]
+            quality = mask_quality(masks.float()) if self._by_quality else None
+            order = self._tracker.step(logits, output.query_embeddings[position], quality)
+            own = class_probability(as_numpy(logits)[order])
+            if quality is not None:
+                own *= as_numpy(quality)[order, None]
+            slots = kept_slots(self._tracker, own, self._settings)
+            encoded = self._encoder.encode(as_numpy(masks[torch.from_numpy(order[slots])]))
+            results.append(_frame_result(frame, size, self._tracker, slots, encoded))
+        return results
+
+
+def categories_of(segmenter: QuerySegmenter) -> dict[int, str]:
+    """Class names by category id; ids count from 1 as in YouTube-VIS."""
+    return {index + 1: name for index, name in sorted(segmenter.categories.items())}
+
+
+def kept_slots(
+    tracker: QueryTracker, own_scores: npt.NDArray[np.float64], settings: StreamSettings
+) -> npt.NDArray[np.int64]:
+    """Slots whose masks are kept in this frame, best first.
+
+    Exact mode keeps all. Bounded mode keeps the `SLOTS_PER_TRACK` x top_k best by mean score so far, and the top_k
+    best by this frame's own score. A track that enters the final list from outside both has no mask in that frame.
+
+    Args:
+        tracker: after this frame's step.
+        own_scores: this frame's scores [Q, K] in slot order.
+        settings: resolved.
+    """
+    order = np.argsort(-tracker.scores.max(1), kind="stable")
+    if settings.mode == "exact":
+        return order
+    kept = order[: SLOTS_PER_TRACK * settings.top_k]
+    now = np.argsort(-own_scores.max(1), kind="stable")[: settings.top_k]
+    return np.concatenate((kept, now[~np.isin(now, kept)]))
+
+
+def best_of(result: FrameResult, top_k: int) -> FrameResult:
+    """The first ``top_k`` tracks of a frame."""
+    return result.rows(range(min(top_k, len(result.track_ids))))
+
+
+def pair_ids(best: RankedPairs, queries: int) -> list[int]:
+    """Track ids of ranked pairs: slot + 1, and one more round of Q for each further class of the same slot."""
+    seen: dict[int, int] = {}
+    ids = []
+    for slot in best.slots.tolist():
+        ids.append(slot + 1 + queries * seen.get(slot, 0))
+        seen[slot] = seen.get(slot, 0) + 1
+    return ids
+
+
+def _frame_result(
+    frame: Frame, size: tuple[int, int], tracker: QueryTracker, slots: npt.NDArray[np.int64], masks: list[Rle | None]
+) -> FrameResult:
+    scores = tracker.scores[slots]
+    labels = scores.argmax(1)
+    return FrameResult(
+        index=frame.index,
+        size=size,
+        track_ids=tuple(int(slot) + 1 for slot in slots),
+        category_ids=tuple(int(label) + 1 for label in labels),
+        scores=tuple(float(score) for score in scores.max(1)),
+        masks=tuple(masks),
+        time_s=frame.time_s,
+    )
+
+
+def _batches(frames: Iterable[Frame], size: int) -> Iterator[tuple[list[Frame], VideoError | None]]:
+    """Batches of up to ``size`` frames; the last may come with the error that ended the source."""
+    batch: list[Frame] = []
+    iterator = iter(frames)
+    while True:
+        try:
+            frame = next(iterator, None)
+        except VideoError as error:
+            yield batch, error
+            return
+        if frame is not None:
+            batch.append(frame)
+        if frame is None or len(batch) == size:
+            if batch:
+                yield batch, None
+            batch = []
+        if frame is None:
+            return

@@ -1,0 +1,64 @@
+"""The files of a run for people and tools, out of its spool, in one pass: tracks, overlay, masks, exports."""
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+from fewmask.exports.run_outputs import Outputs, RunSummary, write_exports
+from fewmask.exports.run_pictures import Overlay, PaletteMasks
+from fewmask.exports.video_result import VideoResult
+from fewmask.media.final_tracks import FinalTracks
+from fewmask.media.frames import open_frames
+from fewmask.media.run_directory import RunDirectory
+from fewmask.media.tracks_file import TracksFile
+
+
+def write_run_files(
+    run: RunDirectory,
+    tracks: FinalTracks,
+    outputs: Outputs,
+    *,
+    source: str | Path | int,
+    categories: Mapping[int, str],
+    skip_broken: bool = False,
+) -> RunSummary:
+    """Write ``tracks.json``, and as ``outputs`` says ``overlay.mp4``, ``masks/`` and exports.
+
+    ``tracks.json`` holds YouTube-VIS results of all ``tracks``. Where frames have scores of their own, "frame_scores"
+    lies beside "segmentations": the confidence of every track in every frame, null where there is none.
+
+    Args:
+        run: its spool holds the frame results.
+        source: decoded once more for the overlay, in step with the results.
+
+    Raises:
+        FewmaskError: the folder cannot be written.
+    """
+    shown = tracks.shown(outputs.min_score)
+    overlay_path, masks_path = run.path / "overlay.mp4", run.path / "masks"
+    files = [run.path / "tracks.json"]
+    length = 0
+    with ExitStack() as stack:
+        listed = stack.enter_context(TracksFile(files[0], tracks.tracks, tracks.rows, frame_scores=tracks.frame_scores))
+        pictures: list[Overlay | PaletteMasks] = []
+        if outputs.overlay:
+            files.append(overlay_path)
+            if not overlay_path.exists():  # a live source has drawn it already
+                overlay = Overlay(overlay_path, source, categories, skip_broken=skip_broken)
+                pictures.append(stack.enter_context(overlay))
+        if outputs.masks:
+            files.append(masks_path)
+            pictures.append(PaletteMasks(masks_path, [track.track_id for track in shown.tracks]))
+        for result in run.spool.results():
+            listed.add(result)
+            for picture in pictures:
+                picture.add(shown.of(result))
+            length = result.index + 1
+    if outputs.exports:
+        with open_frames(source) as frames:
+            video = VideoResult.from_final(
+                shown, run.spool.results(), name=frames.name, size=frames.size, categories=categories,
+                fps=frames.fps, file_names=frames.file_names,
+            )  # fmt: skip
+        files += write_exports(video, str(source), run.path, outputs.exports)
+    return RunSummary(length, len(shown.tracks), tuple(files))
