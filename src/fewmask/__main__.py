@@ -1,5 +1,5 @@
 """`python -m fewmask` is the `fewmask` command."""
 
-from fewmask.cli.main import main
+from fewmask.cli.start import main
 
 main()

@@ -19,3 +19,7 @@ class CheckpointError(FewmaskError):
 
 class ConfigError(FewmaskError):
     """A setting, or a combination of settings, that cannot work."""
+
+
+class InUseError(FewmaskError):
+    """A folder that another process is writing; the message says which and since when."""

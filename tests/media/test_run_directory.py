@@ -1,11 +1,15 @@
 import json
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 import fewmask
-from fewmask.errors import ConfigError
+from fewmask.errors import ConfigError, DatasetError, InUseError
 from fewmask.media.run_directory import RunDirectory
+from fewmask.media.spool import ResultSpool
 
 
 def create(path, *, resume=False, **changes):
@@ -122,3 +126,100 @@ def test_folders_that_cannot_be_used(tmp_path):
         closed.mkdir(mode=0o500)
         with pytest.raises(ConfigError, match="closed: cannot be written"):
             create(closed)
+
+
+def test_a_second_run_is_told_who_has_the_folder(tmp_path):
+    out = tmp_path / "out"
+    with create(out) as run:
+        run.spool.append(0, {"a": 1})
+        for resume in (False, True):
+            with pytest.raises(
+                InUseError,
+                match=rf"out: is being written by process {os.getpid()} \(fewmask segment a\.mp4\) since 20..-",
+            ):
+                create(out, resume=resume)
+        assert list(run.spool.records()) == [(0, {"a": 1})]
+        run.finish()
+        assert sorted(path.name for path in out.iterdir()) == ["manifest.json", "results.spool"]
+    create(out, resume=True)
+
+
+def test_the_lock_dies_with_its_process(tmp_path):
+    script = (
+        "import sys, time\nfrom fewmask.media.run_directory import RunDirectory\n"
+        "run = RunDirectory.create(sys.argv[1], command=['fewmask', 'segment', 'a.mp4', 'http://u:secret@host/b.mp4'], "
+        "inputs={}, settings={'seed': 1, 'top_k': 10}, resume=True)\n"
+        "run.spool.append(0, {'a': 1})\n"
+        "print('go', flush=True)\ntime.sleep(60)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")}
+    out = tmp_path / "out"
+    command = [sys.executable, "-c", script, str(out)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"go\n"
+        with pytest.raises(InUseError, match=rf"out: is being written by process {child.pid}"):
+            create(out, resume=True)
+        child.kill()
+    with create(out, resume=True) as run:
+        assert list(run.spool.records()) == [(0, {"a": 1})]
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (DatasetError("x.json: key 'a' is missing"), "failed", "x.json: key 'a' is missing"),
+        (OSError(28, "No space left on device"), "failed", "OSError: [Errno 28] No space left on device"),
+        (RuntimeError("first\nsecond"), "failed", "RuntimeError: first"),
+        (KeyboardInterrupt(), "interrupted", None),
+    ],
+)
+def test_what_ends_a_run_is_noted(tmp_path, error, status, message):
+    run = create(tmp_path / "out")
+    run.spool.append(0, {})
+    with pytest.raises(type(error)), run:
+        raise error
+    written = manifest_of(tmp_path / "out")
+    assert (written["status"], written["error"]) == (status, message)
+    with create(tmp_path / "out", resume=True) as again:
+        assert again.status == "running"
+
+
+def test_a_spool_that_lost_frames_the_manifest_knows_of(tmp_path):
+    with create(tmp_path / "out") as run:
+        for index in range(9):
+            run.spool.append(index, {"i": index})
+        run.update({"frames": 9})
+        run.fail("power")
+    with ResultSpool(tmp_path / "out" / "results.spool") as spool:
+        spool.truncate_to(6)
+    with (
+        pytest.raises(DatasetError, match=r"results\.spool: ends after frame 5, although 9 frames were done"),
+        create(tmp_path / "out", resume=True) as run,
+    ):
+        run.spool  # noqa: B018 - opened at first use
+    (tmp_path / "out" / "results.spool").unlink()
+    with create(tmp_path / "out", resume=True) as run:
+        assert run.spool.last_index is None
+
+
+def test_what_killed_runs_left_goes_everywhere_but_where_others_write(tmp_path):
+    out = tmp_path / "out"
+    create(out)
+    (out / "masks").mkdir()
+    (out / ".00001.77.part").mkdir()
+    leftovers = [
+        out / "masks" / ".00000.123.part.png",
+        out / ".tracks.segmentations.0.part",
+        out / ".00001.77.part" / "0.jpg",
+    ]
+    kept = [out / "masks" / "00000.png", out / "masks" / ".hidden", out / "a.part.png"]
+    for path in [*leftovers, *kept]:
+        path.write_text("x")
+    with create(out / "refined") as other:
+        theirs = other.path / ".model.99.part.safetensors"
+        theirs.write_text("being written")
+        create(out, resume=True)
+        assert theirs.exists()
+    assert [path for path in leftovers if path.exists()] == []
+    assert all(path.exists() for path in kept)

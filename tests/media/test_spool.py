@@ -1,8 +1,10 @@
 import os
 import signal
+import struct
 import subprocess
 import sys
 import tracemalloc
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fewmask.errors import DatasetError
+from fewmask.errors import DatasetError, InUseError
 from fewmask.media import rle
 from fewmask.media.results import FrameResult
 from fewmask.media.spool import ResultSpool
@@ -73,16 +75,88 @@ def test_torn_at_every_byte(tmp_path):
             assert list(spool.records()) == [*records[:count], (2, {"new": cut})]
 
 
-def test_damage_in_the_file_ends_it_there(tmp_path):
+def test_damage_before_the_end_is_told_and_at_the_end_dropped(tmp_path):
     path = tmp_path / "s"
     records = fill(path, 4)
     data = path.read_bytes()
-    for position in range(8, len(data), 37):
-        path.write_bytes(data[:position] + bytes([data[position] ^ 0x55]) + data[position + 1 :])
-        with ResultSpool(path) as spool:
-            found = list(spool.records())
-        assert found == records[: len(found)]
-        assert len(found) < len(records)
+    with ResultSpool(tmp_path / "shorter") as spool:
+        for index, record in records[:-1]:
+            spool.append(index, record)
+    last = (tmp_path / "shorter").stat().st_size
+    for position in range(8, len(data), 7):
+        damaged = data[:position] + bytes([data[position] ^ 0x55]) + data[position + 1 :]
+        path.write_bytes(damaged)
+        if position < last:
+            with pytest.raises(DatasetError, match=r"s: is damaged (before its first record|after frame \d)"):
+                ResultSpool(path)
+            assert path.read_bytes() == damaged
+        else:
+            with ResultSpool(path) as spool:
+                assert list(spool.records()) == records[:-1]
+
+
+@pytest.mark.parametrize("tail", [b"\0" * 5000, b"\xf5FMr" * 50, bytes(range(256)) * 9])
+def test_what_a_power_cut_leaves_behind_the_records_is_dropped(tmp_path, tail):
+    records = fill(tmp_path / "s", 3)
+    with (tmp_path / "s").open("ab") as handle:
+        handle.write(tail)
+    with ResultSpool(tmp_path / "s") as spool:
+        assert list(spool.records()) == records
+        assert spool.discarded_bytes == len(tail)
+
+
+def test_cut_under_the_writer(tmp_path):
+    path = tmp_path / "s"
+    with ResultSpool(path) as spool:
+        for index in range(5):
+            spool.append(index, {"i": index})
+        os.truncate(path, path.stat().st_size - 3)
+        with pytest.raises(DatasetError, match="cut short after frame 3 while the run went on"):
+            list(spool.records())
+        with pytest.raises(DatasetError, match="cut short"):
+            spool.truncate_to(9)
+
+
+def test_one_writer(tmp_path):
+    with ResultSpool(tmp_path / "s") as spool:
+        spool.append(0, {})
+        with pytest.raises(InUseError, match="s: is being written by another process"):
+            ResultSpool(tmp_path / "s")
+        assert [index for index, _ in spool.records()] == [0]
+    ResultSpool(tmp_path / "s").close()
+
+
+def test_full_disk(tmp_path):
+    """A record that does not fit is named, and the file is as it was before it."""
+    script = (
+        "import resource, signal, sys\nfrom fewmask.media.spool import ResultSpool\n"
+        "from fewmask.errors import DatasetError\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))\n"
+        "import os\n"
+        "with ResultSpool(sys.argv[1]) as spool:\n"
+        "    try:\n"
+        "        for index in range(100): spool.append(index, os.urandom(400))\n"
+        "    except DatasetError as error: print(index, error)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")}
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "s")], capture_output=True, text=True, env=environment, check=True
+    )
+    assert "frame 6 cannot be stored (File too large); free some space and resume" in done.stdout
+    with ResultSpool(tmp_path / "s") as spool:
+        assert (spool.last_index, spool.discarded_bytes) == (5, 0)
+
+
+@pytest.mark.parametrize("payload", [b"[1]", b"{", b"\xff", b'{"index": 1}', b'{"index": 1, "size": 3}'])
+def test_whole_records_with_nonsense_in_them(tmp_path, payload):
+    kind, packed = 2, zlib.compress(payload)
+    header = struct.pack("<IQB", len(packed), 7, kind)
+    checksum = zlib.crc32(packed, zlib.crc32(header))
+    mark = struct.pack("<4sIIQB", b"\xf5FMr", len(packed), checksum, 7, kind)
+    (tmp_path / "s").write_bytes(b"FMSPOOL2" + mark + packed)
+    with ResultSpool(tmp_path / "s") as spool, pytest.raises(DatasetError, match="record of frame 7 cannot be read"):
+        list(spool.records())
 
 
 def test_short_magic_and_other_files(tmp_path):
@@ -98,6 +172,9 @@ def test_short_magic_and_other_files(tmp_path):
     assert other.read_bytes() == b"something else entirely"
     with pytest.raises(DatasetError, match="cannot be opened"):
         ResultSpool(tmp_path / "missing" / "s")
+    other.write_bytes(b"FMSPOOL1 and so on")
+    with pytest.raises(DatasetError, match="written by an older version"):
+        ResultSpool(other)
 
 
 @settings(max_examples=30, deadline=None)

@@ -9,6 +9,7 @@ import typer
 
 import fewmask
 from fewmask.errors import FewmaskError
+from fewmask.media import stopping
 
 # Verb -> (module, attribute); an attribute that is a typer app has sub-commands.
 VERBS = {
@@ -24,6 +25,8 @@ VERBS = {
     "convert-data": ("convert_data", "convert_data"),
     "doctor": ("doctor", "doctor"),
 }
+
+_INTERRUPTED = 130
 
 # Typer uses the click package or, since 0.26, a copy of its own: two classes of one name, told by Typer's own errors.
 _UsageError: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
@@ -58,7 +61,7 @@ for _verb, (_module, _attribute) in VERBS.items():
 
 
 def main() -> None:
-    """Entry point; never returns."""
+    """Run the command line; never returns. `fewmask.cli.start` is the entry point."""
     try:
         code = app(standalone_mode=False)
     except FewmaskError as error:
@@ -70,9 +73,23 @@ def main() -> None:
         error.show()
         code = 2
     except (KeyboardInterrupt, typer.Abort):
-        sys.stderr.write("fewmask: stopped; what was written stays, --resume goes on\n")
-        code = 130
+        code = _INTERRUPTED
     except BrokenPipeError:
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - the reader is gone, nothing is left to say
         code = 0
+    except (OSError, MemoryError) as error:  # a full disk, a folder taken away: of the machine, not of the code
+        if os.environ.get("FEWMASK_DEBUG"):
+            raise
+        sys.stderr.write(f"fewmask: {_in_words(error)}\n")
+        code = 2
+    if code == _INTERRUPTED:  # Typer makes this exit code of KeyboardInterrupt
+        sys.stderr.write(stopping.STOPPED + "\n")
+        code = stopping.exit_code()
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _in_words(error: OSError | MemoryError) -> str:
+    if isinstance(error, MemoryError):
+        return "out of memory; use smaller pictures, batches or fewer workers"
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}".splitlines()[0]

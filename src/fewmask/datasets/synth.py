@@ -4,12 +4,12 @@
 video is drawn from (seed, its number) alone, so that it does not matter how many processes make how many videos.
 """
 
-import hashlib
 import json
 import multiprocessing
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,9 @@ from fewmask.datasets.synth_config import SynthConfig
 from fewmask.datasets.synth_files import VideoFormat, record_path, write_video
 from fewmask.datasets.synth_video import SyntheticVideo, plan_video, synthetic_video
 from fewmask.errors import ConfigError, FewmaskError
-from fewmask.media.atomic import whole_file, write_json
+from fewmask.media.atomic import whole_file
+from fewmask.media.run_directory import RunDirectory
+from fewmask.media.stopping import children_start, end_with_parent, end_workers
 
 __all__ = ["SynthConfig", "SyntheticVideo", "category_ids_of", "synthesise", "synthetic_video"]
 
@@ -114,7 +116,6 @@ def synthesise(
     if config.background == "label":
         names = [{"id": key, "name": name} for key, name in dataset.categories.items() if key in categories]
     settings = {
-        "source": {"file": Path(coco).name, "sha256": hashlib.sha256(Path(coco).read_bytes()).hexdigest()},
         "seed": seed,
         "config": asdict(config),
         "categories": [category["id"] for category in names],
@@ -123,15 +124,20 @@ def synthesise(
         "class_agnostic": class_agnostic,
         "format": video_format,
     }
-    folder = Path(out)
-    _open_run(folder, settings, resume=resume)
-    missing = [index for index in range(videos) if not record_path(folder, index).exists()]
-    for done, _ in enumerate(_make(job, dataset, missing, workers), videos - len(missing) + 1):
-        if progress is not None:
-            progress(done, videos)
-    path = folder / "instances.json"
-    _write_instances(path, folder, videos, [_AGNOSTIC] if class_agnostic else names, agnostic=class_agnostic)
-    write_json(folder / "manifest.json", {"command": "synth", "settings": settings, "finished": videos}, indent=1)
+    run = RunDirectory.create(
+        out, command=["fewmask", "synth"], inputs={"source": Path(coco)}, settings=settings, resume=resume
+    )
+    with run:
+        folder = run.path
+        missing = [index for index in range(videos) if not record_path(folder, index).exists()]
+        with closing(_make(job, dataset, missing, workers)) as made:
+            for done, _ in enumerate(made, videos - len(missing) + 1):
+                if progress is not None:
+                    progress(done, videos)
+        path = folder / "instances.json"
+        _write_instances(path, folder, videos, [_AGNOSTIC] if class_agnostic else names, agnostic=class_agnostic)
+        run.update({"videos": videos})
+        run.finish()
     return path
 
 
@@ -158,26 +164,7 @@ def _check(videos: int, seed: int, workers: int, video_format: str, config: Synt
         raise ConfigError(f"mp4 needs an even frame size, not {config.height}x{config.width}; use jpg")
 
 
-def _open_run(out: Path, settings: dict[str, Any], *, resume: bool) -> None:
-    """Begin the run directory, or check that what it holds was made with the same settings."""
-    manifest = out / "manifest.json"
-    if out.exists() and not out.is_dir():
-        raise FewmaskError(f"{out}: is a file; give a folder")
-    if out.is_dir() and any(out.iterdir()):
-        if not resume:
-            raise FewmaskError(f"{out}: is not empty; choose another folder, or resume the run it holds")
-        try:
-            earlier = json.loads(manifest.read_bytes())["settings"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise FewmaskError(f"{manifest}: no run to resume here; choose another folder") from error
-        now = json.loads(json.dumps(settings))
-        changed = [key for key in now if earlier.get(key) != now[key]]
-        if changed:
-            raise ConfigError(f"{out}: was begun with another {', '.join(changed)}; choose another folder")
-    write_json(manifest, {"command": "synth", "settings": settings, "finished": 0}, indent=1)
-
-
-def _make(job: _Job, dataset: CocoDataset, indices: Sequence[int], workers: int) -> Iterator[int]:
+def _make(job: _Job, dataset: CocoDataset, indices: Sequence[int], workers: int) -> Generator[int, None, None]:
     """Make the videos in any order, giving the number of each when its record is there."""
     if workers == 1 or len(indices) < 2:
         studio = _Studio(job, dataset)
@@ -187,17 +174,18 @@ def _make(job: _Job, dataset: CocoDataset, indices: Sequence[int], workers: int)
         return
     # Fresh processes: a fork would inherit locks of threads that torch or OpenCV may have started.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(indices)), context, _open_studio, (job,)) as pool:
-        futures = [pool.submit(_make_one, index) for index in indices]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        except BrokenProcessPool as error:
-            raise FewmaskError(
-                "a worker process was ended from outside, perhaps for want of memory; resume with fewer workers"
-            ) from error
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    pool = ProcessPoolExecutor(min(workers, len(indices)), context, _open_studio, (job,))
+    try:
+        with children_start():
+            futures = [pool.submit(_make_one, index) for index in indices]
+        for future in as_completed(futures):
+            yield future.result()
+    except BrokenProcessPool as error:
+        raise FewmaskError(
+            "a worker process was ended from outside, perhaps for want of memory; resume with fewer workers"
+        ) from error
+    finally:
+        end_workers(pool)
 
 
 class _Studio:
@@ -222,6 +210,7 @@ def _open_studio(job: _Job) -> None:
     import cv2
 
     global _studio  # noqa: PLW0603 - one per worker process, set by its initialiser
+    end_with_parent()
     cv2.setNumThreads(1)
     _studio = _Studio(job, read_coco(job.coco, job.images_root))
 

@@ -2,12 +2,15 @@
 
 import json
 import os
+import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from fewmask.errors import FewmaskError
+from fewmask.media.writer_lock import LOCK_FILE
 
 _UMASK = os.umask(0o022)
 os.umask(_UMASK)
@@ -35,6 +38,38 @@ def whole_file(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # there is nothing to remove where nothing could be made
             temporary.unlink(missing_ok=True)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Drop what killed runs left half written in and below ``folder``, which the caller has locked.
+
+    A folder in it that another writer has locked is left alone.
+    """
+    for place, folders, files in os.walk(folder):
+        if Path(place) != folder and LOCK_FILE in files:
+            folders.clear()
+            continue
+        for name in [name for name in folders if _is_unfinished(name)]:
+            folders.remove(name)
+            shutil.rmtree(Path(place, name), ignore_errors=True)
+        for name in filter(_is_unfinished, files):
+            Path(place, name).unlink(missing_ok=True)
+
+
+def remove_unfinished_of(target: Path) -> None:
+    """Drop what killed runs left half written of the file or folder ``target``, which the caller has locked."""
+    with suppress(OSError):
+        for entry in target.parent.iterdir():
+            if not _is_unfinished(entry.name) or not entry.name.startswith((f".{target.name}.", f".{target.stem}.")):
+                continue
+            if entry.is_dir():
+                shutil.rmtree(entry, ignore_errors=True)
+            else:
+                entry.unlink(missing_ok=True)
+
+
+def _is_unfinished(name: str) -> bool:
+    return name.startswith(".") and re.search(r"\.part(\.\w+)?$", name) is not None
 
 
 def write_bytes(path: Path, data: bytes) -> None:

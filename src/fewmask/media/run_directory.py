@@ -5,23 +5,33 @@ import os
 import platform
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal
+from types import TracebackType
+from typing import Any, Literal, Self
 
 import fewmask
-from fewmask.errors import ConfigError, FewmaskError
-from fewmask.media.atomic import write_json
+from fewmask.errors import ConfigError, DatasetError, FewmaskError, InUseError
+from fewmask.media.atomic import remove_unfinished, write_json
 from fewmask.media.container import without_password
 from fewmask.media.spool import ResultSpool
+from fewmask.media.stopping import at_the_end
+from fewmask.media.writer_lock import WriterLock
 
 _MANIFEST = "manifest.json"
 _SPOOL = "results.spool"
 
 
+Status = Literal["running", "finished", "failed", "interrupted"]
+
+
 class RunDirectory:
-    """One run and its ``manifest.json``; make it with `create`.
+    """One run and its ``manifest.json``; make it with `create`, in a ``with`` block.
+
+    The folder is locked from `create` until `finish`, `fail` or the end of the block: a second run that would write
+    into it is told. An error that leaves the block is noted in the manifest, and so is an interruption.
 
     Attributes:
         path: the folder.
@@ -29,10 +39,12 @@ class RunDirectory:
         resumed: True when an earlier run is being continued.
     """
 
-    def __init__(self, path: Path, manifest: dict[str, Any], *, resumed: bool) -> None:
+    def __init__(self, path: Path, manifest: dict[str, Any], lock: WriterLock, *, resumed: bool) -> None:
         self.path = path
         self.manifest = manifest
         self.resumed = resumed
+        self._lock = lock
+        self._stack = ExitStack()
 
     @classmethod
     def create(
@@ -64,44 +76,58 @@ class RunDirectory:
         wanted = json.loads(json.dumps(wanted))  # as it will be read back
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            occupied = any(not entry.name.startswith(".") for entry in folder.iterdir())
-        except OSError as error:
-            raise ConfigError(
-                f"{folder}: cannot be made a run's folder ({error.strerror}); use another --out"
-            ) from error
-        if occupied and not resume:
-            raise ConfigError(f"{folder}: is not empty; add --resume to continue a run, or use another --out")
-        manifest = _read_manifest(folder) if occupied else _new_manifest(wanted)
-        if occupied:
-            _check_equal(folder, manifest, wanted)
-        manifest.update(
-            command=[_without_password(word) for word in command],
-            status="running",
-            error=None,
-            versions=_versions(),
-            updated=_now(),
-        )
-        run = cls(folder, manifest, resumed=occupied)
-        try:
-            run._write()
-            _remove_unfinished_files(folder)
+            lock = WriterLock.of_folder(folder, " ".join(showable_command(command)[:3]))
+        except InUseError:
+            raise
         except (FewmaskError, OSError) as error:
-            raise ConfigError(f"{folder}: cannot be written; use another --out") from error
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise ConfigError(f"{folder}: cannot be made a run's folder ({reason}); use another --out") from error
+        try:
+            occupied = any(not entry.name.startswith(".") for entry in folder.iterdir())
+            if occupied and not resume:
+                raise ConfigError(f"{folder}: is not empty; add --resume to continue a run, or use another --out")
+            manifest = _read_manifest(folder) if occupied else _new_manifest(wanted)
+            if occupied:
+                _check_equal(folder, manifest, wanted)
+            manifest.update(
+                command=showable_command(command), status="running", error=None, versions=_versions(), updated=_now()
+            )
+            run = cls(folder, manifest, lock, resumed=occupied)
+            run._begin()
+        except BaseException:
+            lock.release()
+            raise
         return run
 
     @property
-    def status(self) -> Literal["running", "finished", "failed"]:
-        """How far the run is; a killed one still says "running"."""
-        status: Literal["running", "finished", "failed"] = self.manifest["status"]
+    def status(self) -> Status:
+        """How far the run is; one that was killed, not told to stop, still says "running"."""
+        status: Status = self.manifest["status"]
         return status
 
     @cached_property
     def spool(self) -> ResultSpool:
-        """The per-frame records of this run, opened (and repaired) at first use."""
-        return ResultSpool(self.path / _SPOOL)
+        """The per-frame records of this run, opened (and repaired) at first use.
+
+        Raises:
+            DatasetError: it is damaged, or ends before the last frame that the manifest knows of.
+        """
+        known = self.path.joinpath(_SPOOL).exists()  # without one the run starts again
+        spool = ResultSpool(self.path / _SPOOL)
+        noted = self.manifest["progress"].get("frames", 0) if known else 0
+        there = 0 if spool.last_index is None else spool.last_index + 1
+        if there < noted:
+            spool.close()
+            raise DatasetError(
+                f"{spool.path}: ends after frame {there - 1}, although {noted} frames were done; restore it from a "
+                "copy, or remove it and the run starts again"
+            )
+        return spool
 
     def update(self, progress: Mapping[str, Any]) -> None:
         """Note progress, e.g. ``{"frames": 120}``; values given replace the earlier ones of that name."""
+        if "spool" in self.__dict__:
+            self.spool.sync()  # the manifest must not know of frames that a power cut takes from the spool
         self.manifest["progress"] = {**self.manifest["progress"], **progress}
         self._write()
 
@@ -113,22 +139,81 @@ class RunDirectory:
         """Note why the run stopped, and close the spool; what was written so far stays."""
         self._end("failed", message)
 
-    def _end(self, status: str, message: str | None) -> None:
-        if "spool" in self.__dict__:
-            self.spool.close()
-            del self.__dict__["spool"]
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if self.manifest["status"] != "running" or error is None:
+                return
+            if isinstance(error, Exception):
+                self.fail(_in_words(error))
+            else:
+                self._end("interrupted", None)
+        except (FewmaskError, OSError):
+            if error is None:  # on a full disk the first error says it all
+                raise
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Close the spool and unlock the folder, whatever the status; closing twice is allowed."""
+        spool = self.__dict__.pop("spool", None)
+        try:
+            if spool is not None:
+                spool.close()
+        finally:
+            self._stack.close()
+            self._lock.release()
+
+    def _begin(self) -> None:
+        try:
+            self._write()
+            remove_unfinished(self.path)
+        except (FewmaskError, OSError) as error:
+            raise ConfigError(f"{self.path}: cannot be written; use another --out") from error
+        # Not a method of this object, which would then never be collected, nor its lock with it.
+        self._stack.enter_context(at_the_end(partial(_note_interruption, self.path / _MANIFEST, self.manifest)))
+
+    def _end(self, status: Status, message: str | None) -> None:
+        spool = self.__dict__.pop("spool", None)
+        try:
+            if spool is not None:
+                spool.close()
+        finally:
+            self._note_end(status, message)
+
+    def _note_end(self, status: Status, message: str | None) -> None:
         self.manifest.update(status=status, error=message, finished=_now())
-        self._write()
+        if status != "finished":
+            self._lock.make_room()  # for the last words on a full disk
+        try:
+            self._write()
+        finally:
+            self._stack.close()
+            self._lock.release()
 
     def _write(self) -> None:
         self.manifest["updated"] = _now()
         write_json(self.path / _MANIFEST, self.manifest, indent=1)
 
 
-def _remove_unfinished_files(folder: Path) -> None:
-    """Drop what a killed run left half written under a temporary name; see `fewmask.media.atomic.whole_file`."""
-    for leftover in folder.glob(".*.part*"):
-        leftover.unlink(missing_ok=True)
+def _note_interruption(path: Path, manifest: dict[str, Any]) -> None:
+    if manifest["status"] == "running":
+        write_json(path, {**manifest, "status": "interrupted", "updated": _now()}, indent=1)
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, FewmaskError):
+        return str(error)
+    return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def showable_command(command: Sequence[str]) -> list[str]:
+    """A command line without the passwords in its addresses."""
+    return [_without_password(word) for word in command]
 
 
 def _new_manifest(wanted: dict[str, Any]) -> dict[str, Any]:

@@ -1,13 +1,14 @@
 """`mine`: unlabelled videos in, a dataset of selected masks out."""
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from fewmask.datasets.json_file import load_object
-from fewmask.errors import ConfigError, FewmaskError
+from fewmask.errors import ConfigError
 from fewmask.media.run_directory import RunDirectory
 from fewmask.mining.background_net import BackgroundNet
 from fewmask.mining.flow import DisFlow, FlowEstimator
@@ -85,27 +86,25 @@ def mine(
         settings={**settings.model_dump(), **(identity or {})},
         resume=resume,
     )
-    jobs = [Job(name, str(video), run.path) for name, video in zip(unique_names(videos), videos, strict=True)]
-    tools = partial(make_tools, proposer, background, flow)
-    run.update({"names": [job.name for job in jobs]})
-    outcomes: dict[str, VideoOutcome] = {}
-    try:
+    with run:
+        jobs = [Job(name, str(video), run.path) for name, video in zip(unique_names(videos), videos, strict=True)]
+        tools = partial(make_tools, proposer, background, flow)
+        run.update({"names": [job.name for job in jobs]})
+        outcomes: dict[str, VideoOutcome] = {}
         if ray is None:
             found = outcomes_of(jobs, tools, settings, workers, progress)
         else:
             from fewmask.mining.ray_jobs import outcomes_over_ray
 
             found = outcomes_over_ray(jobs, tools, settings, workers, ray)
-        for outcome in found:
-            outcomes[outcome.name] = outcome
-            run.update({"videos": {name: asdict(done) for name, done in sorted(outcomes.items())}})
-            report(outcome, len(outcomes), len(jobs))
+        with closing(found):  # its processes end here, whatever happens
+            for outcome in found:
+                outcomes[outcome.name] = outcome
+                run.update({"videos": {name: asdict(done) for name, done in sorted(outcomes.items())}})
+                report(outcome, len(outcomes), len(jobs))
         tracks = _write_dataset(run.path, [job for job in jobs if job.result.exists()], settings)
-    except FewmaskError as error:
-        run.fail(str(error))
-        raise
-    run.update({"tracks_to_review": tracks})
-    run.finish()
+        run.update({"tracks_to_review": tracks})
+        run.finish()
     return MiningSummary(run.path, tuple(outcomes[job.name] for job in jobs), tracks)
 
 

@@ -5,7 +5,7 @@ video goes on at the frame it was in, since all progress is on disk.
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ _STORE_BYTES = 100 * 2**20  # outcomes alone pass through the object store
 
 def outcomes_over_ray(
     jobs: Sequence[Job], tools_factory: Callable[[], Tools], settings: MiningSettings, workers: int, address: str
-) -> Iterator[VideoOutcome]:
+) -> Generator[VideoOutcome, None, None]:
     """Outcomes as the videos are done, in any order.
 
     Args:

@@ -1,9 +1,7 @@
 """Jobs over processes: what became of each video, the same whatever the number of processes."""
 
 import multiprocessing
-import os
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -12,6 +10,7 @@ from functools import partial
 import torch
 
 from fewmask.errors import FewmaskError, VideoError
+from fewmask.media.stopping import children_start, end_with_parent, end_workers
 from fewmask.mining.flow import FlowEstimator
 from fewmask.mining.frame_candidates import BackgroundEstimator
 from fewmask.mining.mined_video import MinedVideo
@@ -72,7 +71,7 @@ def outcomes_of(
     settings: MiningSettings,
     workers: int,
     progress: Callable[[str, str, int], None],
-) -> Iterator[VideoOutcome]:
+) -> Generator[VideoOutcome, None, None]:
     """Outcomes as the videos are done; in the order of the jobs with one worker."""
     if workers == 1:
         threads = torch.get_num_threads()
@@ -88,14 +87,17 @@ def outcomes_of(
     pool = ProcessPoolExecutor(
         workers, mp_context=context, initializer=_start_worker, initargs=(tools_factory, settings)
     )
-    with pool:
-        try:
-            for future in as_completed([pool.submit(_mine_in_worker, job) for job in jobs]):
-                yield future.result()
-        except BrokenProcessPool as error:
-            raise FewmaskError(
-                "a mining process was killed (out of memory?); go on with --resume, or with fewer --workers"
-            ) from error
+    try:
+        with children_start():
+            futures = [pool.submit(_mine_in_worker, job) for job in jobs]
+        for future in as_completed(futures):
+            yield future.result()
+    except BrokenProcessPool as error:
+        raise FewmaskError(
+            "a mining process was killed (out of memory?); go on with --resume, or with fewer --workers"
+        ) from error
+    finally:
+        end_workers(pool)  # after an error or Ctrl-C at once: the job in hand goes on where it is
 
 
 _worker: tuple[Tools, MiningSettings] | None = None
@@ -103,17 +105,9 @@ _worker: tuple[Tools, MiningSettings] | None = None
 
 def _start_worker(make_tools: Callable[[], Tools], settings: MiningSettings) -> None:
     global _worker  # noqa: PLW0603 - a process pool hands its workers state in no other way
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     torch.set_num_threads(1)
     _worker = (make_tools(), settings)
-
-
-def _end_with_parent() -> None:
-    """A worker whose parent was killed must not go on writing: a resumed run may be at the same video."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _mine_in_worker(job: Job) -> VideoOutcome:

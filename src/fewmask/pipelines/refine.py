@@ -124,16 +124,17 @@ def run_refine(
     )  # fmt: skip
     rounds: list[RefinedRound] = []
     dataset, weights = mined.out, mined.weights or "small"
-    for number in range(1, request.rounds + 1):
-        place = folder / f"round-{number}"
-        if number > 1:
-            dataset = place / "dataset"
-            run_mine(replace(mined, out=dataset, weights=str(weights)))
-        found = _train_round(place, number, dataset, str(weights), recipe, labelled, request, mined, report)
-        rounds.append(found)
-        weights = str(found.weights)
-        run.update({"rounds": [{**asdict(done), "weights": str(done.weights)} for done in rounds]})
-    run.finish()
+    with run:
+        for number in range(1, request.rounds + 1):
+            place = folder / f"round-{number}"
+            if number > 1:
+                dataset = place / "dataset"
+                run_mine(replace(mined, out=dataset, weights=str(weights)))
+            found = _train_round(place, number, dataset, str(weights), recipe, labelled, request, mined, report)
+            rounds.append(found)
+            weights = str(found.weights)
+            run.update({"rounds": [{**asdict(done), "weights": str(done.weights)} for done in rounds]})
+        run.finish()
     return rounds
 
 

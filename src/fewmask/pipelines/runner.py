@@ -20,6 +20,7 @@ from fewmask.media.result_stream import ResultStream
 from fewmask.media.results import FrameResult
 from fewmask.media.run_directory import RunDirectory
 from fewmask.media.spool import ResultSpool
+from fewmask.media.stopping import taken_up
 from fewmask.pipelines.run_files import write_run_files
 
 STATE_EVERY = 64  # frames between two stored states; at most this many, and a group, are computed again on resume
@@ -145,6 +146,7 @@ def _run_frames(job: _Job, start: int, progress: Callable[[int, int | None], Non
         except KeyboardInterrupt:
             if not frames.is_live:  # a live source has no other end
                 raise
+            taken_up()
         finally:
             if live is not None and spool.last_index is not None:
                 live.close()

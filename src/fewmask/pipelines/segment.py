@@ -70,8 +70,11 @@ def _run_every_object(request: SegmentRequest, progress: Callable[[int, int | No
         },
         resume=request.resume,
     )  # fmt: skip
-    stream = model.open_stream(settings)
-    return stream_to_directory(stream, request.source, run, outputs, skip_broken=request.skip_broken, progress=progress)
+    with run:
+        stream = model.open_stream(settings)
+        return stream_to_directory(
+            stream, request.source, run, outputs, skip_broken=request.skip_broken, progress=progress
+        )
 
 
 def _one_of(value: str, choices: Sequence[str], what: str) -> str:

@@ -152,14 +152,17 @@ def run_segment_pool(
         },
         resume=request.resume,
     )
-    copies = list(found.copies) if found else []
-    write_json(run.path / "supports.json", {"query": source, "supports": listed, "copies": copies}, indent=1)
-    draw_contact_sheet(whole_clip(source), [(s.label, s.place) for s in supports], run.path / "supports.png")
-    objects = None
-    if instances == "objects":
-        objects = QueryInstances(MinVIS.from_pretrained(device=str(model.device), precision="fp32"), outlines=True)
-    stream = CommonInstances(model.open_stream(settings), 2 * model.window, objects, vote_from)
-    return stream_to_directory(stream, request.source, run, outputs, skip_broken=request.skip_broken, progress=progress)
+    with run:
+        copies = list(found.copies) if found else []
+        write_json(run.path / "supports.json", {"query": source, "supports": listed, "copies": copies}, indent=1)
+        draw_contact_sheet(whole_clip(source), [(s.label, s.place) for s in supports], run.path / "supports.png")
+        objects = None
+        if instances == "objects":
+            objects = QueryInstances(MinVIS.from_pretrained(device=str(model.device), precision="fp32"), outlines=True)
+        stream = CommonInstances(model.open_stream(settings), 2 * model.window, objects, vote_from)
+        return stream_to_directory(
+            stream, request.source, run, outputs, skip_broken=request.skip_broken, progress=progress
+        )
 
 
 def _supports(request: SegmentRequest, source: str) -> tuple[Retrieval | None, list[SupportClip]]:

@@ -117,8 +117,11 @@ def run_segment_support(
         },
         resume=request.resume,
     )
-    stream = ClassStream(model.fit(supports), instances=instances, seed=request.seed)
-    return stream_to_directory(stream, request.source, run, outputs, skip_broken=request.skip_broken, progress=progress)
+    with run:
+        stream = ClassStream(model.fit(supports), instances=instances, seed=request.seed)
+        return stream_to_directory(
+            stream, request.source, run, outputs, skip_broken=request.skip_broken, progress=progress
+        )
 
 
 def _supports(request: SegmentRequest) -> SupportSet:

@@ -3,6 +3,7 @@
 import os
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -226,13 +227,14 @@ def _run(
             settings={**recipe.model_dump(mode="json"), "train": settings.model_dump(mode="json")},
             resume=request.resume,
         ) if first else None  # fmt: skip
-        figures = train(task, settings, request.out, device=device, resume=request.resume, report=request.report)
+        with run or nullcontext():
+            figures = train(task, settings, request.out, device=device, resume=request.resume, report=request.report)
+            if run is not None:
+                run.update({"figures": figures})
+                run.finish()
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
-    if run is not None:
-        run.update({"figures": figures})
-        run.finish()
     return figures
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from fewmask.errors import ConfigError, FewmaskError
+from fewmask.media.stopping import children_start, end_with_parent, end_workers
 from fewmask.retrieval.embedded_video import EmbeddedVideo, MakeEmbedder, embed_video
 from fewmask.retrieval.fixed_features import ClipEmbedder
 
@@ -41,15 +42,16 @@ def embed_in_processes(
     rest = iter(videos)
     try:
         while True:
-            while len(waiting) < _AHEAD * workers and (path := next(rest, None)) is not None:
-                waiting.append(pool.submit(_embed, path, seconds))
+            with children_start():
+                while len(waiting) < _AHEAD * workers and (path := next(rest, None)) is not None:
+                    waiting.append(pool.submit(_embed, path, seconds))
             if not waiting:
                 return
             yield waiting.pop(0).result()
     except BrokenProcessPool as error:
         raise FewmaskError("a worker died; what was embedded is kept, run the command again") from error
     finally:
-        pool.shutdown(cancel_futures=True)
+        end_workers(pool)
 
 
 def embed_on_ray(
@@ -131,6 +133,7 @@ def _start(make_embedder: MakeEmbedder, threads: int) -> None:
     global _embedder  # noqa: PLW0603 - one embedder per worker process, made once
     import torch
 
+    end_with_parent()
     torch.set_num_threads(threads)
     _embedder = make_embedder()
 

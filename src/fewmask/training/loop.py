@@ -87,10 +87,10 @@ def train(
     Raises:
         ConfigError: the loss is no longer finite, the batch cannot be split over the processes, fp16 on a CPU, or
             TensorBoard is wanted and not installed.
-        CheckpointError: ``resume`` and the checkpoint is missing or of another network.
+        CheckpointError: ``resume`` and the checkpoint is damaged or of another network.
     """
     run = _Run(task, settings, out, device, report)
-    if resume:
+    if resume and (out / "checkpoint.pt").exists():  # a run killed before its first one starts again
         run.restore()
     return run.finish() if run.step >= settings.steps else run.go()
 
