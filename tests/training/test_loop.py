@@ -68,9 +68,24 @@ def test_a_finished_run_resumed_trains_no_further(tmp_path):
     assert task.numbers == []
 
 
-def test_resuming_without_or_with_a_foreign_checkpoint_is_refused(tmp_path):
-    with pytest.raises(CheckpointError, match="no such checkpoint"):
-        train(Line(), settings(), tmp_path, device=CPU, resume=True)
+def test_a_run_killed_before_its_first_checkpoint_starts_again(tmp_path):
+    class Killed(Line):
+        def loss(self, batch, device):
+            if self.numbers:
+                raise KeyboardInterrupt
+            return super().loss(batch, device)
+
+    train(Line(), settings(), tmp_path / "whole", device=CPU)
+    with pytest.raises(KeyboardInterrupt):
+        train(Killed(), settings(), tmp_path / "killed", device=CPU)
+    assert not (tmp_path / "killed" / "checkpoint.pt").exists()
+    train(Line(), settings(), tmp_path / "killed", device=CPU, resume=True)
+    assert all(
+        torch.equal(weights(tmp_path / "whole")[key], value) for key, value in weights(tmp_path / "killed").items()
+    )
+
+
+def test_resuming_with_a_foreign_checkpoint_is_refused(tmp_path):
     train(Line(), settings(steps=8), tmp_path, device=CPU)
     other = Line()
     other.network = nn.Linear(1, 1)
