@@ -69,15 +69,9 @@ def test_a_finished_run_resumed_trains_no_further(tmp_path):
 
 
 def test_a_run_killed_before_its_first_checkpoint_starts_again(tmp_path):
-    class Killed(Line):
-        def loss(self, batch, device):
-            if self.numbers:
-                raise KeyboardInterrupt
-            return super().loss(batch, device)
-
     train(Line(), settings(), tmp_path / "whole", device=CPU)
     with pytest.raises(KeyboardInterrupt):
-        train(Killed(), settings(), tmp_path / "killed", device=CPU)
+        train(Line(broken_at=1), settings(), tmp_path / "killed", device=CPU)
     assert not (tmp_path / "killed" / "checkpoint.pt").exists()
     train(Line(), settings(), tmp_path / "killed", device=CPU, resume=True)
     assert all(
