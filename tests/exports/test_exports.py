@@ -245,10 +245,16 @@ def fields(result):
 @given(videos())
 def test_davis_gives_the_masks_back(tmp_path_factory, result):
     folder = result.to_davis(tmp_path_factory.mktemp("davis") / "clip")
-    assert sorted(path.name for path in folder.iterdir()) == [f"{i:05d}.png" for i in range(result.length)]
     ids = sorted(track.track_id for track in result.tracks)
-    kept = not ids or (ids[0] >= 1 and ids[-1] <= 255)
-    value = {track_id: track_id if kept else ids.index(track_id) + 1 for track_id in ids}
+    value = {track_id: track_id for track_id in ids}
+    if any(not 1 <= track_id <= 255 for track_id in ids):
+        value = {track_id: int(key) for key, track_id in json.loads((folder / "ids.json").read_text()).items()}
+        assert sorted(value) == ids
+        assert all(value[track_id] == track_id for track_id in ids if 1 <= track_id <= 255)
+        assert len(set(value.values())) == len(ids)
+        assert all(1 <= pixel <= 255 for pixel in value.values())
+        (folder / "ids.json").unlink()
+    assert sorted(path.name for path in folder.iterdir()) == [f"{i:05d}.png" for i in range(result.length)]
     for index in range(result.length):
         image = Image.open(folder / f"{index:05d}.png")
         assert image.mode == "P"

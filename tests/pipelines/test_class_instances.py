@@ -11,8 +11,9 @@ from fewmask.media import rle
 from fewmask.media.frames import Frame
 from fewmask.media.results import FrameResult
 from fewmask.minvis.stream import MinVIS
-from fewmask.pipelines.class_instances import CLASS_STRIDE, REST, QueryInstances, outlined, separated
+from fewmask.pipelines.class_instances import CLASS_STRIDE, QueryInstances, UntrackedPieces, outlined, separated
 from fewmask.pipelines.tracks_apart import TracksApart
+from fewmask.vipmt.instances import components
 
 WARM, COLD = (220, 40, 40), (50, 70, 230)
 
@@ -55,7 +56,7 @@ def test_two_objects_of_one_class_keep_minvis_ids_over_clips():
             assert result.scores == (0.7, 0.7)
             ids.append(result.track_ids)
     assert len(set(ids)) == 1
-    assert REST not in ids[0]
+    assert min(ids[0]) > 0
 
 
 def test_going_on_from_a_state_gives_the_same_ids():
@@ -68,20 +69,42 @@ def test_going_on_from_a_state_gives_the_same_ids():
     assert second.step(frames[3:], classes[3:]) == expected[3:]
 
 
-def test_a_track_mostly_outside_the_class_claims_nothing_and_unclaimed_components_share_an_id():
-    inside = box(0, 0, 20, 20) | box(40, 60, 10, 10)
+def test_a_track_mostly_outside_the_class_claims_nothing_and_unclaimed_components_have_names_of_their_own():
+    inside = box(0, 0, 20, 20) | box(40, 60, 10, 10) | box(55, 0, 5, 9)
     left, astray = box(0, 0, 20, 12), box(5, 15, 30, 60)
-    result = separated(class_result(0, inside), tracks_result([(4, 0.9, astray), (7, 0.8, left), (2, 0.1, inside)]))
+    rows = [(4, 0.9, astray), (7, 0.8, left), (2, 0.1, inside)]
+    result = separated(class_result(0, inside), tracks_result(rows), UntrackedPieces())
     masks = dict(zip(result.track_ids, map(rle.decode, result.masks), strict=True))
-    assert set(masks) == {7, REST}
+    assert set(masks) == {7, -1, -2}
     assert np.array_equal(masks[7], box(0, 0, 20, 20))
-    assert np.array_equal(masks[REST], box(40, 60, 10, 10))
+    assert np.array_equal(masks[-1], box(40, 60, 10, 10))
+    assert np.array_equal(masks[-2], box(55, 0, 5, 9))
+
+
+def test_pieces_that_no_track_covers_keep_their_names_from_frame_to_frame_and_share_none():
+    pieces = UntrackedPieces()
+    first, second, third = box(0, 0, 20, 20), box(40, 60, 10, 10), box(30, 0, 9, 9)
+
+    def names(t, *masks):
+        result = outlined(class_result(t, *masks), tracks_result([]), {}, pieces)
+        return dict(zip(result.track_ids, result.category_ids, strict=True))
+
+    before = names(0, first | second, third)
+    assert sorted(before.values()) == [1, 1, 2]
+    assert names(1, box(2, 2, 20, 20) | box(41, 61, 10, 10), box(30, 1, 9, 9)) == before
+    assert names(2, np.zeros(SIZE, bool), third).items() < before.items()
+    state = json.loads(json.dumps(pieces.state()))
+    pieces = UntrackedPieces()
+    pieces.restore(state)
+    after = names(3, first | box(55, 20, 9, 9), third)
+    assert len(after.keys() & before.keys()) == 2
+    assert len(after) == 3
 
 
 def test_the_better_track_owns_what_two_claim_and_classes_have_ids_of_their_own():
     first, second = box(0, 0, 20, 20), box(30, 30, 20, 20)
     rows = [(3, 0.9, box(0, 0, 20, 15)), (5, 0.5, box(0, 10, 20, 10)), (6, 0.5, second)]
-    result = separated(class_result(0, first, second), tracks_result(rows))
+    result = separated(class_result(0, first, second), tracks_result(rows), UntrackedPieces())
     masks = dict(zip(result.track_ids, map(rle.decode, result.masks), strict=True))
     assert set(masks) == {3, 5, CLASS_STRIDE + 6}
     assert np.array_equal(masks[3], box(0, 0, 20, 15))
@@ -99,9 +122,11 @@ def test_objects_partition_the_class_mask(seed):
 
     inside = any_box() | any_box() | any_box()
     rows = [(i + 1, float(score), any_box()) for i, score in enumerate(sorted(rng.random(6), reverse=True))]
-    result = separated(class_result(0, inside), tracks_result(rows))
-    counted = sum(rle.decode(mask).astype(int) for mask in result.masks)
-    assert np.array_equal(counted, inside.astype(int))
+    result = separated(class_result(0, inside), tracks_result(rows), UntrackedPieces())
+    counted = sum((rle.decode(mask).astype(int) for mask in result.masks), np.zeros(SIZE, int))
+    assert counted.max() <= 1
+    assert not (counted.astype(bool) & ~inside).any()
+    assert components(inside & (counted == 0)) == []  # specks alone are left out
 
 
 def test_objects_have_their_own_outlines_in_the_class_they_lie_in():
@@ -109,7 +134,7 @@ def test_objects_have_their_own_outlines_in_the_class_they_lie_in():
     person, again, dog = box(2, 0, 20, 34), box(3, 0, 19, 33), box(30, 2, 24, 26)
     astray = box(0, 60, 40, 30)
     tracks = tracks_result([(4, 0.9, person), (6, 0.8, again), (7, 0.7, dog), (9, 0.6, astray), (3, 0.1, first)])
-    result = outlined(class_result(0, first, second), tracks, {})
+    result = outlined(class_result(0, first, second), tracks, {}, UntrackedPieces())
     assert result.track_ids == (4, CLASS_STRIDE + 7)
     assert result.category_ids == (1, 2)
     np.testing.assert_array_equal(rle.decode(result.masks[0]), person)
@@ -118,20 +143,21 @@ def test_objects_have_their_own_outlines_in_the_class_they_lie_in():
 
 def test_a_class_mask_that_objects_do_not_explain_is_shown_itself():
     whole, part = box(0, 0, 40, 40), box(0, 0, 10, 10)
-    result = outlined(class_result(0, whole, box(50, 0, 0, 0)), tracks_result([(4, 0.9, part)]), {})
-    assert result.track_ids == (4, REST)
+    pieces = UntrackedPieces()
+    result = outlined(class_result(0, whole, box(50, 0, 0, 0)), tracks_result([(4, 0.9, part)]), {}, pieces)
+    assert result.track_ids == (4, -1)
     np.testing.assert_array_equal(rle.decode(result.masks[1]), whole & ~part)
-    assert outlined(class_result(0, whole), tracks_result([]), {}).track_ids == (REST,)
+    assert outlined(class_result(1, whole), tracks_result([]), {}, UntrackedPieces()).track_ids == (-1,)
 
 
 def test_one_coarse_class_mask_does_not_lose_an_object_and_one_lucky_frame_does_not_make_one():
     person, other = box(0, 0, 30, 30), box(0, 50, 30, 30)
     tracks = tracks_result([(4, 0.9, person), (5, 0.8, other)])
-    overlaps = {}
+    overlaps, pieces = {}, UntrackedPieces()
     for t in range(3):
-        assert outlined(class_result(t, person), tracks, overlaps).track_ids == (4,)
-    assert outlined(class_result(3, box(0, 0, 9, 30) | other), tracks, overlaps).track_ids == (4, REST)
-    assert outlined(class_result(4, box(0, 0, 9, 30)), tracks, overlaps).track_ids == (4,)
+        assert outlined(class_result(t, person), tracks, overlaps, pieces).track_ids == (4,)
+    assert outlined(class_result(3, box(0, 0, 9, 30) | other), tracks, overlaps, pieces).track_ids == (4, -1)
+    assert outlined(class_result(4, box(0, 0, 9, 30)), tracks, overlaps, pieces).track_ids == (4,)
 
 
 @settings(max_examples=25, deadline=None)

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from lxml import etree
 from moving_squares import SIZE, SquareSegmenter, picture, write_video
 from PIL import Image
 
@@ -64,7 +65,7 @@ def test_writes_what_users_and_servers_read(whole):
     assert summary.frames == 150
     assert summary.tracks == 3
     tracks = json.loads((out / "tracks.json").read_text())
-    assert [sorted(track) for track in tracks] == [["category_id", "score", "segmentations", "video_id"]] * 6
+    assert [list(track) for track in tracks] == [["video_id", "track_id", "category_id", "score", "segmentations"]] * 6
     assert all(len(track["segmentations"]) == 150 for track in tracks)
     assert tracks[0]["segmentations"][0]["size"] == list(SIZE)
     with open_frames(out / "overlay.mp4") as overlay:
@@ -79,6 +80,29 @@ def test_writes_what_users_and_servers_read(whole):
     manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["status"] == "finished"
     assert manifest["progress"] == {"frames": 150, "tracks": 3}
+
+
+def test_one_object_has_one_id_in_every_file(clip, tmp_path):
+    out = tmp_path / "run"
+    run(out, clip, outputs=Outputs(overlay=False, exports=("cvat", "label-studio", "coco"), min_score=0.5))
+    entries = json.loads((out / "tracks.json").read_text())
+    ids = [entry["track_id"] for entry in entries]
+    shown = {entry["track_id"]: entry["segmentations"] for entry in entries if entry["track_id"] <= 3}
+    assert sorted(ids) == [1, 2, 3, 4, 5, 6]
+    first = [next(i for i, mask in enumerate(shown[track_id]) if mask is not None) for track_id in (1, 2, 3)]
+    assert first == sorted(first)
+    coco = json.loads((out / "coco.json").read_text())
+    found = {(a["track_id"], a["image_id"] - 1): a["segmentation"] for a in coco["annotations"]}
+    assert found == {(i, t): mask for i, masks in shown.items() for t, mask in enumerate(masks) if mask is not None}
+    assert {int(track.get("id")) for track in etree.parse(out / "cvat.xml").iter("track")} == shown.keys()
+    (task,) = json.loads((out / "label_studio.json").read_text())
+    assert {region["id"] for region in task["predictions"][0]["result"]} == {f"track-{i}" for i in shown}
+    for t in (0, 70, 149):
+        pixels = np.asarray(Image.open(out / "masks" / f"{t:05d}.png"))
+        assert set(np.unique(pixels)) == {0} | {i for i, masks in shown.items() if masks[t] is not None}
+        for i, masks in shown.items():
+            if masks[t] is not None:
+                assert (pixels[rle.decode(masks[t])] == i).mean() > 0.9  # but where another is on top
 
 
 @pytest.mark.parametrize("die_at", [1, 63, 64, 66, 129, 149])

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from fewmask.media import rle
 from fewmask.media.results import FrameResult
-from fewmask.pipelines.class_instances import CLASS_STRIDE, outlined, separated
+from fewmask.pipelines.class_instances import CLASS_STRIDE, UntrackedPieces, outlined, separated
 from fewmask.pipelines.tracks_apart import PLACE_FRAMES, TracksApart
 
 SIZE = (64, 96)
@@ -125,11 +125,11 @@ def test_pieces_have_the_class_they_lie_in_and_no_vote_for_the_track_that_held_t
     overlaps, only_dogs = {}, {}
     for person in (PERSON, box(5, 5, 12, 8), box(5, 5, 12, 8)):  # smaller than the dog in the end
         video.step((4, 0.9, person | DOG), (7, 0.4, DOG))
-        both = outlined(of_classes(person, DOG), video.shown, overlaps)
+        both = outlined(of_classes(person, DOG), video.shown, overlaps, UntrackedPieces())
         assert both.track_ids == (4, CLASS_STRIDE + 7)
         assert both.category_ids == (1, 2)
-        assert outlined(of_classes(DOG), video.shown, only_dogs).track_ids == (7,)
-        assert separated(of_classes(DOG), video.shown).track_ids == (7,)
+        assert outlined(of_classes(DOG), video.shown, only_dogs, UntrackedPieces()).track_ids == (7,)
+        assert separated(of_classes(DOG), video.shown, UntrackedPieces()).track_ids == (7,)
 
 
 def test_a_piece_of_a_shown_track_needs_less_of_the_class_than_others():
@@ -138,13 +138,12 @@ def test_a_piece_of_a_shown_track_needs_less_of_the_class_than_others():
     third, nothing = DOG & box(30, 50, 4, 20), np.zeros(SIZE, dtype=bool)
 
     def ids(*masks):
-        return outlined(
-            FrameResult(0, SIZE, (1, 2), (1, 2), (0.7, 0.7), tuple(map(rle.encode, masks))), video.shown, {}
-        ).track_ids
+        of_classes = FrameResult(0, SIZE, (1, 2), (1, 2), (0.7, 0.7), tuple(map(rle.encode, masks)))
+        return outlined(of_classes, video.shown, {}, UntrackedPieces()).track_ids
 
     assert ids(PERSON | third, nothing) == (4, 7)
-    assert ids(PERSON, third) == (4, CLASS_STRIDE + 999)  # another class than the holder's
-    assert ids(third, nothing) == (999,)  # the holder is not shown
+    assert ids(PERSON, third) == (4, -2)  # another class than the holder's
+    assert ids(third, nothing) == (-1,)  # the holder is not shown
 
 
 @settings(deadline=None, max_examples=40)

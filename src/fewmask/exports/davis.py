@@ -10,22 +10,26 @@ from PIL import Image
 
 from fewmask.errors import DatasetError
 from fewmask.media import rle
-from fewmask.media.atomic import whole_file
+from fewmask.media.atomic import whole_file, write_json
 from fewmask.media.results import FrameResult
 from fewmask.media.video_tracks import VideoTracks
+
+MOST_VALUES = 255
+"""Objects that one palette PNG can hold."""
 
 
 def write_davis(result: VideoTracks, folder: Path) -> Path:
     """Write 00000.png, 00001.png, ... for the known frames, with the DAVIS palette; returns the folder.
 
-    Pixel values are the track ids when all lie in 1..255, else 1, 2, ... in ascending order of the track ids. A pixel
-    holds one object only: where masks overlap the higher score is on top, at equal scores the larger track id.
+    A pixel value is the track id. Only ids outside 1..255, which a palette PNG cannot hold, get one of the values that
+    are left, and then ``ids.json`` beside the pictures says which value is which track. A pixel holds one object only:
+    where masks overlap the higher score is on top, at equal scores the larger track id.
 
     Raises:
         DatasetError: there are more than 255 tracks.
         FewmaskError: the folder cannot be written.
     """
-    values = pixel_values(result.name, [track.track_id for track in result.tracks])
+    values = write_pixel_values(result.name, [track.track_id for track in result.tracks], folder)
     for frame in result.frames():
         write_davis_frame(frame, values, folder)
     return folder
@@ -56,6 +60,21 @@ def davis_palette() -> npt.NDArray[np.uint8]:
     return colours
 
 
+def write_pixel_values(name: str, track_ids: Iterable[int], folder: Path) -> dict[int, int]:
+    """`pixel_values`; where one of them is not the track id itself, also written as ``ids.json`` into ``folder``.
+
+    The file is one object, pixel value -> track id, of every track.
+
+    Raises:
+        DatasetError: there are more than 255 tracks.
+        FewmaskError: the folder cannot be written.
+    """
+    values = pixel_values(name, track_ids)
+    if any(track_id != value for track_id, value in values.items()):
+        write_json(folder / "ids.json", {str(value): track_id for track_id, value in sorted(values.items())})
+    return values
+
+
 def pixel_values(name: str, track_ids: Iterable[int]) -> dict[int, int]:
     """Track id -> pixel value for the video ``name``.
 
@@ -63,11 +82,13 @@ def pixel_values(name: str, track_ids: Iterable[int]) -> dict[int, int]:
         DatasetError: there are more than 255 tracks.
     """
     track_ids = sorted(track_ids)
-    if len(track_ids) > 255:
-        raise DatasetError(f"{name}: {len(track_ids)} tracks, but a DAVIS PNG holds at most 255; keep fewer of them")
-    if track_ids and (track_ids[0] < 1 or track_ids[-1] > 255):
-        return {track_id: position for position, track_id in enumerate(track_ids, start=1)}
-    return {track_id: track_id for track_id in track_ids}
+    if len(track_ids) > MOST_VALUES:
+        raise DatasetError(
+            f"{name}: {len(track_ids)} tracks, but a DAVIS PNG holds at most {MOST_VALUES}; keep fewer of them"
+        )
+    own = {track_id for track_id in track_ids if 1 <= track_id <= MOST_VALUES}
+    free = (value for value in range(1, MOST_VALUES + 1) if value not in own)
+    return {track_id: track_id if track_id in own else next(free) for track_id in track_ids}
 
 
 def _index_map(frame: FrameResult, values: Mapping[int, int]) -> npt.NDArray[np.uint8]:

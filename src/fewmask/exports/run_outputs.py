@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from fewmask.errors import ConfigError
 from fewmask.exports.video_result import VideoResult
@@ -35,6 +36,11 @@ class Outputs:
         unknown = [export for export in self.exports if export not in EXPORTS]
         if unknown:
             raise ConfigError(f"export {unknown[0]!r} is unknown; choose from {', '.join(EXPORTS)}")
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides the files, for the manifest; a run whose ids were given otherwise is not resumed."""
+        return {**asdict(self), "track_ids": "in order of appearance"}
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from fewmask.exports.davis import pixel_values, write_davis_frame
+from fewmask.exports.davis import write_davis_frame, write_pixel_values
+from fewmask.media.final_ids import AppearanceIds
 from fewmask.media.frames import Frame, FrameSource, open_frames
 from fewmask.media.overlay import draw
 from fewmask.media.results import FrameResult
@@ -47,11 +48,11 @@ class Overlay:
 
 
 class PaletteMasks:
-    """``masks/00000.png`` ... of a run: DAVIS palette PNGs, pixel value = track id."""
+    """``masks/00000.png`` ... of a run: DAVIS palette PNGs, pixel value = track id (see `write_pixel_values`)."""
 
     def __init__(self, folder: Path, track_ids: list[int]) -> None:
         self._folder = folder
-        self._values = pixel_values(folder.parent.name, track_ids)
+        self._values = write_pixel_values(folder.parent.name, track_ids, folder)
 
     def add(self, result: FrameResult) -> None:
         """Write one frame."""
@@ -63,11 +64,14 @@ class LiveOverlay:
 
     Args:
         min_score: tracks below it at the time are left out.
+        ids: of the tracks drawn; the files written later keep them.
     """
 
-    def __init__(self, path: Path, frames: FrameSource, categories: Mapping[int, str], min_score: float) -> None:
+    def __init__(
+        self, path: Path, frames: FrameSource, categories: Mapping[int, str], min_score: float, ids: AppearanceIds
+    ) -> None:
         self._video = VideoWriter(path, frames.size, frames.fps or IMAGES_FPS)
-        self._frames, self._categories, self._min_score = frames, categories, min_score
+        self._frames, self._categories, self._min_score, self._ids = frames, categories, min_score, ids
         self._in_flight: dict[int, Frame] = {}
 
     def __iter__(self) -> Iterator[Frame]:
@@ -80,7 +84,7 @@ class LiveOverlay:
         """Draw one frame."""
         frame = self._in_flight.pop(result.index)
         shown = result.rows(row for row, score in enumerate(result.scores) if score >= self._min_score)
-        self._video.write(draw(frame.rgb, shown, self._categories))
+        self._video.write(draw(frame.rgb, self._ids.number(shown), self._categories))
 
     def close(self) -> None:
         """Complete the file."""

@@ -11,13 +11,14 @@ from fewmask.media.video_tracks import VideoTracks
 
 
 def ytvis_results(result: VideoTracks, video_id: int) -> list[dict[str, Any]]:
-    """One entry per track: video_id, category_id, score, and segmentations with one RLE or None per frame.
+    """One entry per track: video_id, track_id, category_id, score, and segmentations with one RLE or None per frame.
 
     The format has no *unknown*: frames that are not annotated become None like absent ones.
     """
     return [
         {
             "video_id": video_id,
+            "track_id": track.track_id,
             "category_id": track.category_id,
             "score": float(track.score),
             "segmentations": list(track.masks),

@@ -1,9 +1,11 @@
 """Which tracks a video has, once its last frame is known: ids, classes and scores, best first."""
 
+import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from fewmask.media.final_ids import final_ids
 from fewmask.media.results import FrameResult, Track
 from fewmask.media.score_votes import ScoreVotes
 
@@ -15,7 +17,8 @@ class FinalTracks:
     """The ranking of a video's tracks.
 
     Attributes:
-        tracks: id, final class and score of each, best first; without masks, which are in the frame results.
+        tracks: id, final class and score of each, best first; without masks, which are in the frame results. Ids are
+            for users after `numbered`.
         rows: the id that each has there; one row may be several tracks, of several classes.
         frame_scores: a frame's own classes and scores stand beside the final ones, else they are replaced by them.
     """
@@ -43,13 +46,32 @@ class FinalTracks:
 
     def shown(self, min_score: float) -> "FinalTracks":
         """Those for people: of at least that score, each row once, at its best, and no more than a palette holds."""
-        kept = [
-            place for place, (track, row) in enumerate(zip(self.tracks, self.rows, strict=True))
-            if track.score >= min_score and row not in self.rows[:place]
-        ][:MOST_SHOWN]  # fmt: skip
+        kept = self._shown(min_score)
         return FinalTracks(
             tuple(self.tracks[place] for place in kept), tuple(self.rows[place] for place in kept), self.frame_scores
         )
+
+    def numbered(
+        self, first: Mapping[int, int], min_score: float = -math.inf, given: Mapping[int, int] | None = None
+    ) -> "FinalTracks":
+        """The same with ids for users: 1, 2, ... in order of appearance among those shown, then the others.
+
+        Args:
+            first: by row, the first frame with a mask; see `fewmask.media.final_ids.first_frames`.
+            min_score: as in `shown`.
+            given: ids by row that have been seen already, in the picture of a live source.
+        """
+        shown = set(self._shown(min_score))
+        tiers = [0 if place in shown else 1 for place in range(len(self.rows))]
+        ids = final_ids(self.rows, first, tiers, given)
+        tracks = tuple(replace(track, track_id=track_id) for track, track_id in zip(self.tracks, ids, strict=True))
+        return replace(self, tracks=tracks)
+
+    def _shown(self, min_score: float) -> list[int]:
+        return [
+            place for place, (track, row) in enumerate(zip(self.tracks, self.rows, strict=True))
+            if track.score >= min_score and row not in self.rows[:place]
+        ][:MOST_SHOWN]  # fmt: skip
 
     def of(self, result: FrameResult) -> FrameResult:
         """A frame with these tracks alone, under their ids."""

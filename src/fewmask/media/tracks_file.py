@@ -16,8 +16,8 @@ class TracksFile:
 
     Args:
         path: the file, which appears whole when the block ends without error.
-        tracks: id, class and score of every track; their masks are ignored.
-        slots: the track id in the frames that are added, for every track.
+        tracks: id, class and score of every track, as they are written; their masks are ignored.
+        slots: for every track, its name in the frames that are added.
         frame_scores: also write "frame_scores", each track's confidence frame by frame, null where it has none.
     """
 
@@ -67,7 +67,12 @@ class TracksFile:
         with whole_file(self._path) as temporary, temporary.open("w", encoding="ascii") as whole:
             whole.write("[")
             for number, track in enumerate(self._tracks):
-                head = {"video_id": 1, "category_id": track.category_id, "score": track.score}
+                head = {
+                    "video_id": 1,
+                    "track_id": track.track_id,
+                    "category_id": track.category_id,
+                    "score": track.score,
+                }
                 whole.write(("," if number else "") + "\n" + json.dumps(head)[:-1])
                 for name, lists in self._lists.items():
                     whole.write(f', "{name}": [')

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from fewmask.errors import VideoError
 from fewmask.exports.video_result import VideoResult
+from fewmask.media.final_ids import AppearanceIds, first_frames
 from fewmask.media.frames import FrameSource, open_frames
 from fewmask.media.results import FrameResult
 from fewmask.minvis.segmenter import QuerySegmenter
@@ -75,18 +76,19 @@ class MinVIS:
     ) -> Iterator[FrameResult]:
         """Results frame by frame, as soon as known; ids never change.
 
-        Each lists the ``top_k`` best slots so far, at their best class and mean score so far, absent ones with mask
-        None.
+        Each lists the ``top_k`` best tracks so far that have appeared by now, at their best class and mean score so
+        far, absent ones with mask None. Ids count from 1 in the order in which tracks first have a mask among the best.
+        A run or `segment`, which know the end, number only what is best then, so that ids of theirs can be lower.
 
         Raises:
             VideoError: the source cannot be read (on); everything before has been yielded.
         """
         wanted = settings or StreamSettings()
         with _opened(source) as frames:
-            stream = self.open_stream(resolve(wanted, frames, self.segmenter.device))
+            stream, ids = self.open_stream(resolve(wanted, frames, self.segmenter.device)), AppearanceIds()
             for group in stream.run(frames):
                 for result in group:
-                    yield best_of(result, wanted.top_k)
+                    yield ids.number(best_of(result, wanted.top_k))
 
     def open_stream(self, settings: StreamSettings) -> TrackStream:
         """A stream for one video, for who feeds its frames in himself.
@@ -99,7 +101,9 @@ class MinVIS:
     def segment(
         self, source: "str | Path | int | Sequence[str | Path] | FrameSource", settings: StreamSettings | None = None
     ) -> VideoResult:
-        """All tracks of a video that ends; the final scores are those of the paper.
+        """The ``top_k`` best tracks of a video that ends, best first; the final scores are those of the paper.
+
+        Ids count from 1 in order of appearance; tracks without any mask come last.
 
         Raises:
             VideoError: the source cannot be read to its end, or is live.
@@ -113,8 +117,8 @@ class MinVIS:
             if tracks is None:
                 raise VideoError(f"{frames.name}: no frame came; check that it plays")
             return VideoResult.from_final(
-                tracks, results, name=frames.name, size=frames.size, categories=self.categories,
-                fps=frames.fps, file_names=frames.file_names,
+                tracks.numbered(first_frames(results)), results, name=frames.name, size=frames.size,
+                categories=self.categories, fps=frames.fps, file_names=frames.file_names,
             )  # fmt: skip
 
 

@@ -24,7 +24,7 @@ from fewmask.minvis.mask_encoding import MaskEncoder
 from fewmask.minvis.matching import as_numpy
 from fewmask.minvis.segmenter import QuerySegmenter, SegmenterOutput
 from fewmask.minvis.stream_settings import StreamSettings
-from fewmask.minvis.tracker import QueryTracker, RankedPairs, class_probability
+from fewmask.minvis.tracker import QueryTracker, class_probability
 
 SLOTS_PER_TRACK = 3  # bounded mode keeps the masks of this many slots per wanted track
 
@@ -86,10 +86,9 @@ class TrackStream:
         if not self._tracker.frames:
             return None
         best = self._tracker.best(self._settings.top_k)
-        ids = pair_ids(best, self._tracker.video_logits.shape[0])
-        tracks = zip(ids, best.labels.tolist(), best.scores.tolist(), strict=True)
+        tracks = enumerate(zip(best.labels.tolist(), best.scores.tolist(), strict=True), start=1)
         return FinalTracks(
-            tuple(Track(track_id, label + 1, score, ()) for track_id, label, score in tracks),
+            tuple(Track(rank, label + 1, score, ()) for rank, (label, score) in tracks),
             tuple(slot + 1 for slot in best.slots.tolist()),
         )
 
@@ -153,16 +152,6 @@ def kept_slots(
 def best_of(result: FrameResult, top_k: int) -> FrameResult:
     """The first ``top_k`` tracks of a frame."""
     return result.rows(range(min(top_k, len(result.track_ids))))
-
-
-def pair_ids(best: RankedPairs, queries: int) -> list[int]:
-    """Track ids of ranked pairs: slot + 1, and one more round of Q for each further class of the same slot."""
-    seen: dict[int, int] = {}
-    ids = []
-    for slot in best.slots.tolist():
-        ids.append(slot + 1 + queries * seen.get(slot, 0))
-        seen[slot] = seen.get(slot, 0) + 1
-    return ids
 
 
 def _frame_result(

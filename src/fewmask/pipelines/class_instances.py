@@ -13,7 +13,7 @@ from fewmask.media.results import FrameResult
 from fewmask.minvis.stream import MinVIS
 from fewmask.minvis.stream_settings import StreamSettings
 from fewmask.pipelines.tracks_apart import Mask, ShownTrack, TracksApart
-from fewmask.vipmt.instances import components
+from fewmask.vipmt.instances import InstanceLinker, components
 
 MIN_INSIDE = 0.5
 """Share of a track's mask that must lie in the class mask for it to be an object of the class."""
@@ -22,11 +22,11 @@ MIN_INSIDE_PIECE = 0.2
 MOST_TRACKS = 50
 """MinVIS tracks looked at in a frame, best first."""
 CLASS_STRIDE = 1000
-"""Ids of the second class start after 1,000, and so on: an object taken for two classes is two tracks."""
-REST = 999
-"""Id, within a class, of components that no track covers."""
+"""Names of the second class's tracks start after 1,000, and so on: an object taken for two classes is two tracks."""
 MIN_COVERED = 0.3
 """Share of a class mask that objects must cover to stand for it; below, the rest of the class mask is shown as well."""
+
+_NOBODY = -1  # within a class mask, not in any object
 
 Overlaps = dict[int, list[int]]
 """By track id, or ~id for pieces shown as that track: pixels of the masks so far, then how many of them lay in each
@@ -34,7 +34,7 @@ class mask."""
 
 
 class QueryInstances:
-    """MinVIS beside a class segmenter, clip by clip; ids are those of its tracks.
+    """MinVIS beside a class segmenter, clip by clip; objects are named after its tracks, pieces below 0.
 
     Args:
         model: any MinVIS; its classes do not matter.
@@ -45,37 +45,75 @@ class QueryInstances:
         self._overlaps: Overlaps | None = {} if outlines else None
         self._apart = TracksApart()
         self._tracks = model.open_stream(StreamSettings(top_k=MOST_TRACKS, mode="exact"))
+        self._pieces = UntrackedPieces()
 
     def step(self, frames: Sequence[Frame], results: Sequence[FrameResult]) -> list[FrameResult]:
         """Class results of a clip with objects in place of every class mask."""
         masks = [self._apart.step(found) for found in self._tracks.step(frames)]
         if self._overlaps is None:
-            return [separated(result, found) for result, found in zip(results, masks, strict=True)]
-        return [outlined(result, found, self._overlaps) for result, found in zip(results, masks, strict=True)]
+            return [separated(result, found, self._pieces) for result, found in zip(results, masks, strict=True)]
+        overlaps = self._overlaps
+        return [outlined(result, found, overlaps, self._pieces) for result, found in zip(results, masks, strict=True)]
 
     def state(self) -> dict[str, Any]:
         """What going on needs, as plain JSON values."""
         overlaps = None if self._overlaps is None else [[key, counts] for key, counts in self._overlaps.items()]
-        return {"tracks": self._tracks.state(), "overlaps": overlaps, "apart": self._apart.state()}
+        return {
+            "tracks": self._tracks.state(),
+            "overlaps": overlaps,
+            "apart": self._apart.state(),
+            "pieces": self._pieces.state(),
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from another's `state`."""
         self._tracks.restore(state["tracks"])
         self._apart.restore(state["apart"])
+        self._pieces.restore(state["pieces"])
         if state["overlaps"] is not None:
             self._overlaps = {track_id: list(counts) for track_id, counts in state["overlaps"]}
 
 
-def separated(result: FrameResult, tracks: Sequence[ShownTrack]) -> FrameResult:
+class UntrackedPieces:
+    """Pieces of class masks that no track covers; each is named, below 0, as the piece that it overlaps most was."""
+
+    def __init__(self) -> None:
+        self._linkers: list[InstanceLinker] = []
+
+    def name(self, number: int, classes: int, mask: Mask) -> list[tuple[int, Mask]]:
+        """The connected pieces of bool [H, W] in class ``number`` of ``classes``, but specks, largest first."""
+        if not self._linkers:
+            self._linkers = _linkers(classes)
+        if not mask.any():
+            return []  # where the pieces were last stays known
+        return [(-name, piece) for name, piece in self._linkers[number].step(mask)]
+
+    def state(self) -> list[Any]:
+        """What going on needs, as plain JSON values."""
+        return [linker.state() for linker in self._linkers]
+
+    def restore(self, state: list[Any]) -> None:
+        """Go on from another's `state`."""
+        self._linkers = _linkers(len(state))
+        for linker, its in zip(self._linkers, state, strict=True):
+            linker.restore(its)
+
+
+def _linkers(classes: int) -> list[InstanceLinker]:
+    return [InstanceLinker(classes, number) for number in range(classes)]
+
+
+def separated(result: FrameResult, tracks: Sequence[ShownTrack], pieces: UntrackedPieces) -> FrameResult:
     """One frame's class masks as objects.
 
-    The masks of all objects of a class together are the class mask: pixels that no track claims go to the nearest
-    object of their component, and components without any track share the id `REST`. Ids count from 0 with the first
-    class, from `CLASS_STRIDE` with the second, ...
+    The masks of all objects of a class together are the class mask, but for specks: pixels that no track claims go to
+    the nearest object of their component, and components without any track are objects of their own. Names count from
+    1 with the first class, from `CLASS_STRIDE` + 1 with the second, ...
 
     Args:
         result: one row per class, id = class number from 1, with its mask and confidence.
         tracks: ids and masks of MinVIS's objects, best first, each id once.
+        pieces: of the frames before; this frame's are added.
     """
     rows: list[tuple[int, int, float, rle.Rle]] = []
     for number, (category, score, mask) in enumerate(
@@ -88,22 +126,27 @@ def separated(result: FrameResult, tracks: Sequence[ShownTrack]) -> FrameResult:
             (CLASS_STRIDE * number + int(track_id), category, score, rle.encode(owner == track_id))
             for track_id in np.unique(owner[owner > 0])
         ]
+        untracked = pieces.name(number, len(result.masks), owner == _NOBODY)
+        rows += [(name, category, score, rle.encode(piece)) for name, piece in untracked]
     return _result_of(result, rows)
 
 
-def outlined(result: FrameResult, tracks: Sequence[ShownTrack], overlaps: Overlaps) -> FrameResult:
+def outlined(
+    result: FrameResult, tracks: Sequence[ShownTrack], overlaps: Overlaps, pieces: UntrackedPieces
+) -> FrameResult:
     """One frame's objects of each class, as MinVIS outlines them.
 
     A track belongs to the class that most of its masks so far lay in, from `MIN_INSIDE` on: the whole past decides, so
     that a coarse class mask in one frame does not lose an object. For a piece that another track of the class held
     `MIN_INSIDE_PIECE` is enough. Better tracks take pixels first, and one that loses
     half of its own is a second look at the same object. A class mask of which the objects cover less than `MIN_COVERED`
-    is not explained by them: what they leave of it is shown as `REST`.
+    is not explained by them: what they leave of it is shown as well, every piece as an object of its own.
 
     Args:
         result: one row per class, id = class number from 1, with its mask and confidence.
         tracks: ids and masks of MinVIS's objects, best first, each id once.
         overlaps: of the frames before; this frame is added.
+        pieces: of the frames before; this frame's are added.
     """
     nothing = np.zeros(result.size, dtype=bool)
     classes = [nothing if mask is None else rle.decode(mask) for mask in result.masks]
@@ -129,9 +172,10 @@ def outlined(result: FrameResult, tracks: Sequence[ShownTrack], overlaps: Overla
         )
     for number, of_class in enumerate(classes):
         rest = of_class & ~taken
-        if covered[number] < MIN_COVERED * of_class.sum() and rest.any():
-            identity = CLASS_STRIDE * number + REST
-            rows.append((identity, result.category_ids[number], result.scores[number], rle.encode(rest)))
+        if covered[number] < MIN_COVERED * of_class.sum():
+            untracked = pieces.name(number, len(classes), rest)
+            kind = result.category_ids[number], result.scores[number]
+            rows += [(name, *kind, rle.encode(piece)) for name, piece in untracked]
     return _result_of(result, rows)
 
 
@@ -149,13 +193,13 @@ def _result_of(result: FrameResult, rows: Sequence[tuple[int, int, float, rle.Rl
 
 
 def _owners(inside: Mask, tracks: Sequence[ShownTrack]) -> npt.NDArray[np.int64]:
-    """The track id of every pixel of a class mask bool [H, W], `REST` where it is nobody's, 0 outside."""
-    owner = np.where(inside, REST, 0).astype(np.int64)
+    """The track id of every pixel of a class mask bool [H, W], `_NOBODY` where it is in no object, 0 outside."""
+    owner = np.where(inside, _NOBODY, 0).astype(np.int64)
     for track_id, mask, _ in tracks:
         if (mask & inside).sum() >= MIN_INSIDE * mask.sum():
-            owner[mask & (owner == REST)] = track_id
+            owner[mask & (owner == _NOBODY)] = track_id
     for component in components(inside):
-        claimed = component & (owner != REST)
+        claimed = component & (owner != _NOBODY)
         if claimed.any():
             rows, columns = distance_transform_edt(~claimed, return_distances=False, return_indices=True)
             free = component & ~claimed

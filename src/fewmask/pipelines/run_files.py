@@ -7,6 +7,7 @@ from pathlib import Path
 from fewmask.exports.run_outputs import Outputs, RunSummary, write_exports
 from fewmask.exports.run_pictures import Overlay, PaletteMasks
 from fewmask.exports.video_result import VideoResult
+from fewmask.media.final_ids import first_frames
 from fewmask.media.final_tracks import FinalTracks
 from fewmask.media.frames import open_frames
 from fewmask.media.run_directory import RunDirectory
@@ -21,6 +22,7 @@ def write_run_files(
     source: str | Path | int,
     categories: Mapping[int, str],
     skip_broken: bool = False,
+    ids_given: Mapping[int, int] | None = None,
 ) -> RunSummary:
     """Write ``tracks.json``, and as ``outputs`` says ``overlay.mp4``, ``masks/`` and exports.
 
@@ -30,10 +32,12 @@ def write_run_files(
     Args:
         run: its spool holds the frame results.
         source: decoded once more for the overlay, in step with the results.
+        ids_given: track ids by row that have been drawn already, of a live source.
 
     Raises:
         FewmaskError: the folder cannot be written.
     """
+    tracks = tracks.numbered(first_frames(run.spool.results()), outputs.min_score, ids_given)
     shown = tracks.shown(outputs.min_score)
     overlay_path, masks_path = run.path / "overlay.mp4", run.path / "masks"
     files = [run.path / "tracks.json"]

@@ -7,13 +7,14 @@ before it is written all the same, then the error is raised.
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fewmask.errors import VideoError
 from fewmask.exports.run_outputs import Outputs, RunSummary
 from fewmask.exports.run_pictures import LiveOverlay
+from fewmask.media.final_ids import AppearanceIds
 from fewmask.media.final_tracks import FinalTracks
 from fewmask.media.frames import Frame, open_frames
 from fewmask.media.result_stream import ResultStream
@@ -35,6 +36,7 @@ class _Job:
     run: RunDirectory
     outputs: Outputs
     skip_broken: bool
+    live_ids: AppearanceIds = field(default_factory=AppearanceIds)
 
 
 @dataclass(frozen=True)
@@ -88,8 +90,9 @@ def stream_to_directory(
         if tracks is None:
             tracks = FinalTracks.gathered(spool.results())
         summary = write_run_files(
-            run, tracks, outputs, source=source, categories=stream.categories, skip_broken=skip_broken
-        )
+            run, tracks, outputs, source=source, categories=stream.categories, skip_broken=skip_broken,
+            ids_given=job.live_ids.given,
+        )  # fmt: skip
         if broken is not None:
             run.fail(str(broken))
             raise VideoError(f"{broken} (the {summary.frames} frames before it are in {run.path})") from broken
@@ -130,7 +133,7 @@ def _run_frames(job: _Job, start: int, progress: Callable[[int, int | None], Non
     with open_frames(job.source, start=start, skip_broken=job.skip_broken) as frames:
         if frames.is_live and job.outputs.overlay:
             overlay = job.run.path / "overlay.mp4"
-            live = LiveOverlay(overlay, frames, stream.categories, job.outputs.min_score)
+            live = LiveOverlay(overlay, frames, stream.categories, job.outputs.min_score, job.live_ids)
         try:
             for group in stream.run(live or frames):
                 for result in group:

@@ -65,7 +65,7 @@ def _run_every_object(request: SegmentRequest, progress: Callable[[int, int | No
         command=list(request.command),
         inputs={"source": request.source, "weights": request.weights},
         settings={
-            **asdict(settings), **asdict(outputs), "precision": precision,
+            **asdict(settings), **outputs.settings, "precision": precision,
             "device": model.segmenter.device.type, "skip_broken": request.skip_broken,
         },
         resume=request.resume,

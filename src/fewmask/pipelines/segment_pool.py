@@ -146,7 +146,7 @@ def run_segment_pool(
             "supports": same,
             "instances": instances,
             **asdict(settings),
-            **asdict(outputs),
+            **outputs.settings,
             "device": model.device.type,
             "skip_broken": request.skip_broken,
         },

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from fewmask.errors import ConfigError
@@ -111,7 +111,7 @@ def run_segment_support(
             "supports_sha256": _digest(supports),
             "instances": instances,
             "memory_seed": request.seed,
-            **asdict(outputs),
+            **outputs.settings,
             "device": model.network.device.type,
             "skip_broken": request.skip_broken,
         },
