@@ -23,6 +23,8 @@ VERBS = {
     "synth": ("synth", "synth"),
     "convert": ("convert", "convert"),
     "convert-data": ("convert_data", "convert_data"),
+    "export": ("export", "export"),
+    "studio": ("studio", "studio"),
     "doctor": ("doctor", "doctor"),
 }
 

@@ -11,7 +11,7 @@ import numpy as np
 from fewmask.corrections.edits import Change, Redo, Undo, read_edit
 from fewmask.corrections.journal import FILE_NAME, Entry, Journal
 from fewmask.corrections.result_index import STRETCH, Presence, ResultIndex, open_index
-from fewmask.corrections.state import Corrected, CorrectedTrack, Piece
+from fewmask.corrections.state import Corrected, Piece
 from fewmask.datasets.json_file import load_object
 from fewmask.errors import ConfigError, DatasetError
 from fewmask.media import rle
@@ -40,7 +40,9 @@ class CorrectedRun:
         index: the run's own masks.
     """
 
-    def __init__(self, path: Path, manifest: Mapping[str, Any], index: ResultIndex, size: Size, journal: Journal) -> None:
+    def __init__(
+        self, path: Path, manifest: Mapping[str, Any], index: ResultIndex, size: Size, journal: Journal
+    ) -> None:
         """Use `open`."""
         self.path, self.manifest, self.index = path, manifest, index
         self.source = _source(manifest)
@@ -120,7 +122,7 @@ class CorrectedRun:
         """Make a correction; it is on the disk when this returns the new version.
 
         Raises:
-            VersionConflict: ``based_on`` is not the present version.
+            VersionConflictError: ``based_on`` is not the present version.
             DatasetError: the correction cannot be made.
         """
         checked = read_edit(dict(edit), "correction") if isinstance(edit, Mapping) else edit
@@ -287,5 +289,3 @@ def _united(counts: list[str], size: Size) -> Rle | None:
         return None
     masks: list[Rle] = [{"size": [size[0], size[1]], "counts": text} for text in counts]
     return masks[0] if len(masks) == 1 else rle.union(masks)
-
-

@@ -22,7 +22,7 @@ FILE_NAME = "corrections.jsonl"
 _FORMAT = "fewmask-corrections-1"
 
 
-class VersionConflict(ConfigError):
+class VersionConflictError(ConfigError):
     """Somebody else corrected first; read the new version and decide again."""
 
 
@@ -80,13 +80,13 @@ class Journal:
         """Write a correction that was made on version ``based_on``; it is on the disk when this returns.
 
         Raises:
-            VersionConflict: the journal is at another version by now; it has been read.
+            VersionConflictError: the journal is at another version by now; it has been read.
             FewmaskError: the journal cannot be read or written.
         """
         with self._locked() as handle:
             self.refresh()
             if based_on != self.version:
-                raise VersionConflict(
+                raise VersionConflictError(
                     f"this was changed elsewhere (you saw version {based_on}, it is {self.version} now); "
                     "look at the new version and do it again"
                 )

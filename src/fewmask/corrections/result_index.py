@@ -1,8 +1,9 @@
 """A run's tracks by stretch of frames: what lets a viewer jump anywhere in a long video.
 
-``tracks.json`` lists the masks track by track, so that one frame lies all over the file. The index is one SQLite file in
-a cache folder that holds the same run lengths in blocks of `STRETCH` frames, and of every track a byte per frame that
-tells whether it is there and how sure. It is made in one pass with the memory of one track, and can be thrown away.
+``tracks.json`` lists the masks track by track, so that one frame lies all over the file. The index is one SQLite file
+in a cache folder that holds the same run lengths in blocks of `STRETCH` frames, and of every track a byte per frame
+that tells whether it is there and how sure. It is made in one pass with the memory of one track, and can be thrown
+away.
 """
 
 import hashlib
@@ -73,7 +74,7 @@ class ResultIndex:
         """Counts of every mask in frames ``number`` * `STRETCH` and on; tracks that are absent there are left out."""
         marks = ",".join("?" * len(track_ids))
         rows = self._rows(
-            f"SELECT track, counts FROM masks WHERE stretch = ? AND track IN ({marks})",  # noqa: S608 - marks alone
+            f"SELECT track, counts FROM masks WHERE stretch = ? AND track IN ({marks})",
             (number, *track_ids),
         )
         return {track: json.loads(zlib.decompress(counts)) for track, counts in rows}
@@ -159,7 +160,9 @@ def _fill(connection: sqlite3.Connection, results: Path, progress: Callable[[int
         where = f"{results}: [{number_}]"
         masks = field(entry, "segmentations", list, where)
         if length is not None and len(masks) != length:
-            raise DatasetError(f"{where}: {len(masks)} masks where others have {length}; is it the results of one video?")
+            raise DatasetError(
+                f"{where}: {len(masks)} masks where others have {length}; is it the results of one video?"
+            )
         length = len(masks)
         track_id = integer(entry, "track_id", where, low=1) if "track_id" in entry else number_ + 1
         if any(track.track_id == track_id for track in tracks):
@@ -180,26 +183,29 @@ def _entries(results: Path) -> Iterator[tuple[dict[str, Any], int, int]]:
     """Entry, bytes read, bytes in all; files with an entry on each line, as we write them, are read line by line."""
     total = results.stat().st_size
     with results.open("rb") as handle:
-        by_line = handle.readline(64).strip() == b"[" and total > 0
-        if by_line:
-            done = handle.tell()
+        if handle.readline(64) == b"[\n":
+            done, closed = handle.tell(), False
             for line in handle:
                 done += len(line)
                 text = line.strip().removesuffix(b",")
-                if text in (b"", b"]"):
-                    continue
-                try:
-                    entry = json.loads(text)
-                except ValueError:
-                    break  # read below, which tells what is wrong
-                if not isinstance(entry, dict):
-                    break
-                yield entry, done, total
-            else:
-                return
-            raise DatasetError(f"{results}: a line holds no whole entry; run `fewmask segment --resume` to write it again")
+                closed = text == b"]"
+                if text and not closed:
+                    yield _entry(text, results), done, total
+            if not closed:
+                raise DatasetError(f"{results}: cut short; write it again with --resume")
+            return
     for entry in iterate_json_list(results):
         yield entry, total, total
+
+
+def _entry(text: bytes, results: Path) -> dict[str, Any]:
+    try:
+        entry = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DatasetError(f"{results}: a line holds no whole entry; write it again with --resume") from error
+    if not isinstance(entry, dict):
+        raise DatasetError(f"{results}: a line holds no object {{...}}; every result is one")
+    return entry
 
 
 def _checked(masks: list[Any], size: list[int] | None, where: str) -> list[int] | None:

@@ -207,7 +207,8 @@ def checked_mask(counts: str, size: Size) -> Rle:
     Raises:
         DatasetError: they do not cover exactly its pixels.
     """
-    covered, run, shift, runs = 0, 0, 0, []
+    covered = run = shift = 0
+    runs: list[int] = []
     for letter in counts:  # COCO's own coding: five bits a letter, lowest first, differences from the run before last
         bits = ord(letter) - 48
         run |= (bits & 31) << shift

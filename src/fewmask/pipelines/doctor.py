@@ -37,7 +37,7 @@ def examine() -> list[Check]:
 _OPTIONAL = {
     "openvino": "openvino",
     "ray": "scale",
-    "fastapi": "viewer",
+    "fastapi": "studio",
     "supervision": "dev",
     "tensorboard": "tensorboard",
 }
