@@ -38,8 +38,7 @@ def test_a_run_from_start_to_end(tmp_path):
     assert written["seeds"] == {"seed": 1}
     assert written["inputs"]["source"]["path"] == str(video)
     assert written["inputs"]["source"]["size"] == 5
-    assert written["inputs"]["source"]["mtime_ns"] == video.stat().st_mtime_ns
-    assert (written["inputs"]["address"], written["inputs"]["camera"]) == ("rtsp://cam/1", 0)
+    assert (written["inputs"]["address"]["path"], written["inputs"]["camera"]) == ("rtsp://cam/1", 0)
     run.update(progress={"frames": 10, "of": 20})
     run.update(progress={"frames": 12})
     assert manifest_of(out)["progress"] == {"frames": 12, "of": 20}
@@ -81,11 +80,18 @@ def test_resume_checks_inputs_and_settings(tmp_path):
     with pytest.raises(ConfigError, match="the setting extra was null and is true"):
         create(out, inputs=inputs, settings={"top_k": 10, "size": (4, 5), "extra": True}, resume=True)
     (folder / "2.png").write_bytes(b"2")
-    with pytest.raises(ConfigError, match="the input support was"):
+    with pytest.raises(ConfigError, match=r"the input support .* has changed since the run began"):
         create(out, inputs=inputs, settings={"top_k": 10, "size": (4, 5)}, resume=True)
     (folder / "2.png").unlink()
     os.utime(video, ns=(1, 1))
-    with pytest.raises(ConfigError, match="the input source was"):
+    create(out, inputs=inputs, settings={"top_k": 10, "size": (4, 5)}, resume=True)
+    moved = video.rename(tmp_path / "b.mp4")
+    create(out, inputs={**inputs, "source": moved}, settings={"top_k": 10, "size": (4, 5)}, resume=True)
+    moved.write_bytes(b"54321")
+    with pytest.raises(ConfigError, match=r"the input source was .*a\.mp4 and is .*b\.mp4; repeat it"):
+        create(out, inputs={**inputs, "source": moved}, settings={"top_k": 10, "size": (4, 5)}, resume=True)
+    moved.rename(video)
+    with pytest.raises(ConfigError, match=r"the input source .*a\.mp4 has changed since the run began; repeat it"):
         create(out, inputs=inputs, settings={"top_k": 10, "size": (4, 5)}, resume=True)
 
 

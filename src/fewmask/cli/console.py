@@ -7,18 +7,20 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
+from fewmask.media.addresses import showable_text
+
 _PLAIN_EVERY_S = 10.0
 
 
 def say(text: str) -> None:
     """One line to standard output."""
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(showable_text(text) + "\n")
     sys.stdout.flush()
 
 
 def note(text: str) -> None:
     """One line to standard error: for people, not part of the result."""
-    sys.stderr.write(text + "\n")
+    sys.stderr.write(showable_text(text) + "\n")
     sys.stderr.flush()
 
 

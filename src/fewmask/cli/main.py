@@ -10,6 +10,7 @@ import typer
 import fewmask
 from fewmask.errors import FewmaskError
 from fewmask.media import stopping
+from fewmask.media.addresses import showable_text
 
 # Verb -> (module, attribute); an attribute that is a typer app has sub-commands.
 VERBS = {
@@ -69,7 +70,7 @@ def main() -> None:
     except FewmaskError as error:
         if os.environ.get("FEWMASK_DEBUG"):
             raise
-        sys.stderr.write(f"fewmask: {error}\n")
+        sys.stderr.write(f"fewmask: {showable_text(str(error))}\n")
         code = 2
     except _UsageError as error:
         error.show()
@@ -82,7 +83,7 @@ def main() -> None:
     except (OSError, MemoryError) as error:  # a full disk, a folder taken away: of the machine, not of the code
         if os.environ.get("FEWMASK_DEBUG"):
             raise
-        sys.stderr.write(f"fewmask: {_in_words(error)}\n")
+        sys.stderr.write(f"fewmask: {showable_text(_in_words(error))}\n")
         code = 2
     if code == _INTERRUPTED:  # Typer makes this exit code of KeyboardInterrupt
         sys.stderr.write(stopping.STOPPED + "\n")

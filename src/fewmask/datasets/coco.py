@@ -133,7 +133,7 @@ def read_coco(
         images=tuple(images.values()),
         annotations=annotations,
         categories=categories,
-        images_root=_default_root(path) if images_root is None else Path(images_root),
+        images_root=default_root(path) if images_root is None else Path(images_root),
         info=info if isinstance(info, dict) else {},
         supercategories={key: value for key, value in above.items() if isinstance(value, str)},
         extra=_extra(document, _DATASET_KEYS),
@@ -204,7 +204,8 @@ def read_categories(document: Mapping[str, Any], name: str) -> dict[int, str]:
     return categories
 
 
-def _default_root(path: Path) -> Path:
+def default_root(path: Path) -> Path:
+    """Where the pictures of a file lie by default: in ``images`` beside it, else beside it."""
     folder = path.parent / "images"
     return folder if folder.is_dir() else path.parent
 

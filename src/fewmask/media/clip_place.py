@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fewmask.errors import FewmaskError
+from fewmask.media.addresses import address_name, is_address
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class ClipPlace:
     @property
     def title(self) -> str:
         """For people: "dog.mp4  frames 0-149"."""
-        return f"{Path(self.video).name}  frames {self.frames}"
+        name = address_name(self.video) if is_address(self.video) else Path(self.video).name
+        return f"{name}  frames {self.frames}"
 
     @classmethod
     def of(cls, clip_id: object) -> "ClipPlace":

@@ -1,7 +1,6 @@
 """Opening what PyAV reads, its many errors turned into one VideoError; decoded frames turned into upright RGB."""
 
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import av
 import numpy as np
@@ -66,13 +65,6 @@ def _advice(error: BaseException) -> str:
     if isinstance(error, PermissionError):
         return "check that you may read it"
     return "check the address, and that it can be reached from here"
-
-
-def without_password(address: str) -> str:
-    """The address with user name and password left out, for messages."""
-    parts = urlsplit(address)
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit((parts.scheme, host, parts.path, "", ""))
 
 
 def quarter_turns(frame: Any) -> int:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fewmask.errors import VideoError
+from fewmask.media.addresses import showable
 from fewmask.media.frame_source import Frame, FrameSource
 
 __all__ = ["Frame", "FrameSource", "open_frames"]
@@ -62,7 +63,7 @@ def _open_text(source: str | Path, start: int, skip_broken: bool) -> FrameSource
         return VideoFile.from_path(path, start=start, skip_broken=skip_broken)
     if glob.has_magic(text):
         return ImageFiles(_images_of_glob(path), path.parent.name or "images", start=start, skip_broken=skip_broken)
-    raise VideoError(f"{source}: no such file or folder; check the path")
+    raise VideoError(f"{showable(text)}: no such file or folder; check the path")
 
 
 def _images_of_glob(pattern: Path) -> list[Path]:

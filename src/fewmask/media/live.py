@@ -8,7 +8,8 @@ from typing import Any
 import av
 
 from fewmask.errors import VideoError
-from fewmask.media.container import mean_fps, open_container, reason, upright_rgb, upright_size, without_password
+from fewmask.media.addresses import address_name, showable
+from fewmask.media.container import mean_fps, open_container, reason, upright_rgb, upright_size
 from fewmask.media.frame_source import ClosesAtExit, Frame, FrameSource
 from fewmask.media.video_file import VideoFile
 
@@ -144,9 +145,9 @@ def open_address(address: str, *, start: int = 0, skip_broken: bool = False) -> 
     Raises:
         VideoError: the address cannot be reached in time, is of an unknown kind, or gives no picture.
     """
-    shown = without_password(address)
+    shown = showable(address)
     scheme = address.partition("://")[0].lower()
-    name = Path(shown.partition("://")[2]).stem or "stream"
+    name = address_name(address)
     if scheme not in (*_STREAM_SCHEMES, "http", "https"):
         raise VideoError(f"{shown}: addresses of kind {scheme}:// are not read; use rtsp://, http:// or a file")
     options = {"rtsp_transport": "tcp"} if scheme.startswith("rtsp") else {}

@@ -1,7 +1,6 @@
 """The folder a verb writes into: its manifest, its spool, and the rules for resuming."""
 
 import json
-import os
 import platform
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,14 +13,16 @@ from typing import Any, Literal, Self
 
 import fewmask
 from fewmask.errors import ConfigError, DatasetError, FewmaskError, InUseError
+from fewmask.media.addresses import showable_text
 from fewmask.media.atomic import remove_unfinished, write_json
-from fewmask.media.container import without_password
+from fewmask.media.identity import identity, same_input
 from fewmask.media.spool import ResultSpool
 from fewmask.media.stopping import at_the_end
 from fewmask.media.writer_lock import WriterLock
 
 _MANIFEST = "manifest.json"
 _SPOOL = "results.spool"
+_OTHERWISE = "or use another --out"
 
 
 Status = Literal["running", "finished", "failed", "interrupted"]
@@ -61,8 +62,8 @@ class RunDirectory:
         Args:
             path: the folder; made if missing.
             command: the command line, as typed.
-            inputs: name -> what is read: a path (recorded with size and modification time), an address, a number, or
-                a list of them. The same size and time are taken as the same content.
+            inputs: name -> what is read: a path, an address, a number, or a list of them; recorded and compared by
+                content, see `fewmask.media.identity`.
             settings: everything else that decides the result, as plain JSON values. Those with "seed" in their name are
                 listed under "seeds" as well.
             resume: continue a run whose inputs and settings equal these; an empty or missing folder starts afresh.
@@ -72,7 +73,7 @@ class RunDirectory:
                 the run in it had another input or setting, which the message names.
         """
         folder = Path(path)
-        wanted = {"inputs": {name: _described(value) for name, value in inputs.items()}, "settings": dict(settings)}
+        wanted = {"inputs": identity(inputs), "settings": dict(settings)}
         wanted = json.loads(json.dumps(wanted))  # as it will be read back
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -213,7 +214,7 @@ def _in_words(error: Exception) -> str:
 
 def showable_command(command: Sequence[str]) -> list[str]:
     """A command line without the passwords in its addresses."""
-    return [_without_password(word) for word in command]
+    return [showable_text(word) for word in command]
 
 
 def _new_manifest(wanted: dict[str, Any]) -> dict[str, Any]:
@@ -236,45 +237,36 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def _check_equal(folder: Path, manifest: dict[str, Any], wanted: dict[str, Any]) -> None:
-    for part, what in (("inputs", "input"), ("settings", "setting")):
-        before, now = manifest[part], wanted[part]
-        for name in sorted(before.keys() | now.keys()):
-            if before.get(name) != now.get(name):
-                raise ConfigError(
-                    f"{folder}: cannot resume, the {what} {name} was {_short(before.get(name))} "
-                    f"and is {_short(now.get(name))}; repeat it as it was, or use another --out"
-                )
+    before, now = manifest["inputs"], wanted["inputs"]
+    for name in sorted(before.keys() | now.keys()):
+        old, new = before.get(name), now.get(name)
+        if not same_input(old, new):
+            told = f"was {_shown(old)} and is {_shown(new)}"
+            if _shown(old) == _shown(new):
+                told = f"{_shown(new)} has changed since the run began"
+            raise ConfigError(f"{folder}: cannot resume, the input {name} {told}; repeat it as it was, {_OTHERWISE}")
+    before, now = manifest["settings"], wanted["settings"]
+    for name in sorted(before.keys() | now.keys()):
+        old, new = before.get(name), now.get(name)
+        if old != new:
+            raise ConfigError(
+                f"{folder}: cannot resume, the setting {name} was {_short(old)} and is {_short(new)}; "
+                f"repeat it as it was, {_OTHERWISE}"
+            )
+
+
+def _shown(value: Any) -> str:
+    """An input without its digest."""
+    if isinstance(value, dict) and "sha256" in value:
+        return str(value.get("path"))
+    if isinstance(value, list):
+        return ", ".join(map(_shown, value[:3])) + (f" and {len(value) - 3} more" if len(value) > 3 else "")
+    return _short(value)
 
 
 def _short(value: Any) -> str:
     text = json.dumps(value)
     return text if len(text) <= 120 else text[:117] + "..."
-
-
-def _described(value: Any) -> Any:
-    """An input as the manifest records it; files and folders with what tells that they changed."""
-    if isinstance(value, Mapping):
-        return {name: _described(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_described(item) for item in value]
-    if not isinstance(value, str | Path):
-        return value
-    path = Path(value).expanduser()
-    if path.is_dir():
-        entries = [entry.stat() for entry in os.scandir(path) if entry.is_file()]
-        size, changed = (
-            sum(entry.st_size for entry in entries),
-            max((entry.st_mtime_ns for entry in entries), default=0),
-        )
-        return {"path": str(path.resolve()), "files": len(entries), "size": size, "mtime_ns": changed}
-    if path.is_file():
-        facts = path.stat()
-        return {"path": str(path.resolve()), "size": facts.st_size, "mtime_ns": facts.st_mtime_ns}
-    return _without_password(str(value))
-
-
-def _without_password(text: str) -> str:
-    return without_password(text) if "://" in text else text
 
 
 def _versions() -> dict[str, str]:

@@ -24,7 +24,7 @@ from fewmask.media.atomic import write_bytes
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
-_BUNDLED = Path(__file__).parent / "weights" / "background.safetensors"
+BUNDLED = Path(__file__).parent / "weights" / "background.safetensors"
 _STRIDES = (4, 8, 16, 32)
 
 
@@ -101,7 +101,7 @@ class BackgroundNet(nn.Module):
         Raises:
             CheckpointError: no such file, or not the weights of a background network.
         """
-        path = _BUNDLED if path is None else path
+        path = BUNDLED if path is None else path
         if not path.is_file():
             raise CheckpointError(f"{path}: no such file; train one with `fewmask train background`")
         try:

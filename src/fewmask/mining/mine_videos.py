@@ -1,6 +1,6 @@
 """`mine`: unlabelled videos in, a dataset of selected masks out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -9,7 +9,9 @@ from typing import Any
 
 from fewmask.datasets.json_file import load_object
 from fewmask.errors import ConfigError
+from fewmask.media.addresses import address_name, is_address
 from fewmask.media.run_directory import RunDirectory
+from fewmask.media.writer_lock import WriterLock
 from fewmask.mining.background_net import BackgroundNet
 from fewmask.mining.flow import DisFlow, FlowEstimator
 from fewmask.mining.frame_candidates import BackgroundEstimator
@@ -43,6 +45,7 @@ def mine(
     resume: bool = False,
     command: Sequence[str] = ("mine",),
     identity: dict[str, Any] | None = None,
+    weights: Mapping[str, Any] | None = None,
     report: Callable[[VideoOutcome, int, int], None] = lambda *_: None,
     progress: Callable[[str, str, int], None] = lambda *_: None,
 ) -> MiningSummary:
@@ -66,7 +69,8 @@ def mine(
         ray: spread the processes over a Ray cluster at this address instead ("local" = one for this run alone).
         resume: go on with the run in ``out``; at most the frame in work is done again.
         command: as typed, for the manifest.
-        identity: names of the estimators' weights, for the manifest; a run resumes only with equal ones.
+        identity: names of the estimators, for the manifest; a run resumes only with equal ones.
+        weights: theirs, by name, as `fewmask.models.weights_input` gives them; a run resumes only with equal ones.
         report: told (outcome, videos done, videos) after each video.
         progress: told (video, "frames" or "pairs", how many) while it runs; with one worker only.
 
@@ -82,7 +86,7 @@ def mine(
     run = RunDirectory.create(
         out,
         command=command,
-        inputs={"videos": [str(video) for video in videos]},
+        inputs={"videos": [str(video) for video in videos], **(weights or {})},
         settings={**settings.model_dump(), **(identity or {})},
         resume=resume,
     )
@@ -126,11 +130,12 @@ def apply_review(folder: str | Path, decisions: str | Path, *, only_accepted: bo
     folder = Path(folder)
     if not (folder / "instances.json").exists():
         raise ConfigError(f"{folder}: no finished mining dataset; give the --out of `fewmask mine`")
-    manifest = load_object(folder / "manifest.json")
-    keep = read_decisions(Path(decisions)).keep(only_accepted=only_accepted)
-    results = [folder / "results" / f"{name}.json" for name in manifest["progress"]["names"]]
-    videos = in_order([path for path in results if path.exists()])
-    write_annotations(folder, videos, manifest["settings"]["keep_every"], keep=keep, suffix=".reviewed")
+    with WriterLock.of_folder(folder, "fewmask mine --review"):
+        manifest = load_object(folder / "manifest.json")
+        keep = read_decisions(Path(decisions)).keep(only_accepted=only_accepted)
+        results = [folder / "results" / f"{name}.json" for name in manifest["progress"]["names"]]
+        videos = in_order([path for path in results if path.exists()])
+        write_annotations(folder, videos, manifest["settings"]["keep_every"], keep=keep, suffix=".reviewed")
     return folder / "instances.reviewed.json"
 
 
@@ -139,7 +144,8 @@ def unique_names(videos: Sequence[str | Path]) -> list[str]:
     names: list[str] = []
     taken: set[str] = set()
     for video in videos:
-        stem = Path(str(video).rstrip("/")).stem or "video"
+        text = str(video)
+        stem = address_name(text) if is_address(text) else Path(text.rstrip("/")).stem or "video"
         safe = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in stem)
         name, count = safe, 1
         while name.casefold() in taken:

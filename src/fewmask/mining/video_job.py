@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from fewmask.errors import VideoError
+from fewmask.media.addresses import showable
 from fewmask.media.atomic import write_bytes
 from fewmask.media.frames import open_frames
 from fewmask.media.spool import ResultSpool
@@ -78,12 +79,12 @@ def run_job(
     with ResultSpool(job.work / "frames.spool") as spool:
         frames = [FrameCandidates.from_json(i, record) for i, record in spool.records() if isinstance(record, dict)]
     if not frames:
-        raise VideoError(note or f"{job.source}: holds no frames")
+        raise VideoError(note or f"{showable(job.source)}: holds no frames")
     with _PairJournal(job.work / "pairs.spool") as pairs:
         selection = select(
             frames, tools.flow, settings, remembered=pairs, progress=lambda done: progress("pairs", done)
         )
-    video = gather(frames, selection, settings, name=job.name, source=job.source, fps=fps, note=note)
+    video = gather(frames, selection, settings, name=job.name, source=showable(job.source), fps=fps, note=note)
     video.write(job.result)
     shutil.rmtree(job.work, ignore_errors=True)
     return video
@@ -100,7 +101,8 @@ def _stage_one(
         try:
             with open_frames(job.source, start=start * step) as source:
                 if source.is_live:
-                    raise VideoError(f"{job.source}: a live source has no end; record it, then mine the recording")
+                    shown = showable(job.source)
+                    raise VideoError(f"{shown}: a live source has no end; record it, then mine the recording")
                 fps = source.fps
                 for frame in source:
                     t, between = divmod(frame.index, step)

@@ -10,6 +10,7 @@ from functools import partial
 import torch
 
 from fewmask.errors import FewmaskError, VideoError
+from fewmask.media.addresses import showable
 from fewmask.media.stopping import children_start, end_with_parent, end_workers
 from fewmask.mining.flow import FlowEstimator
 from fewmask.mining.frame_candidates import BackgroundEstimator
@@ -123,7 +124,7 @@ def mine_one(
     try:
         video = run_job(job, tools, settings, progress)
     except VideoError as error:
-        return VideoOutcome(job.name, job.source, skipped=str(error))
+        return VideoOutcome(job.name, showable(job.source), skipped=str(error))
     return _outcome(video)
 
 

@@ -174,7 +174,7 @@ def load_weights(network: nn.Module, path: Path, *, own_heads: bool = False) -> 
     network.load_state_dict(state)
 
 
-def folder_of(name_or_folder: str | Path) -> Path:
+def folder_of(name_or_folder: str | Path = BUNDLED) -> Path:
     """Where the bundled weights lie, or the folder itself."""
     if str(name_or_folder) == BUNDLED:
         return Path(str(resources.files("fewmask.minvis") / "weights" / BUNDLED))

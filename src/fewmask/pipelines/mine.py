@@ -12,7 +12,7 @@ import torch
 from pydantic import ValidationError
 
 from fewmask.errors import ConfigError
-from fewmask.mining.background_net import BackgroundNet
+from fewmask.mining.background_net import BUNDLED, BackgroundNet
 from fewmask.mining.flow import DisFlow, FlowEstimator, RaftFlow
 from fewmask.mining.maskrcnn import MaskRcnnProposals
 from fewmask.mining.mine_videos import MiningSummary, mine
@@ -21,8 +21,9 @@ from fewmask.mining.sam import SamProposals
 from fewmask.mining.settings import MiningSettings
 from fewmask.mining.workers import VideoOutcome
 from fewmask.minvis.frame_instances import resize_logits
-from fewmask.minvis.pretrained import load
+from fewmask.minvis.pretrained import folder_of, load
 from fewmask.models.device import resolve_device
+from fewmask.models.weights_input import weights_input
 
 MINVIS_SCORE_THRESHOLD = 0.7
 """`MiningSettings.score_threshold` for MinVIS proposals, where the user sets none.
@@ -137,14 +138,22 @@ def run_mine(
         ray=request.ray,
         resume=request.resume,
         command=request.command,
-        identity={
-            "proposer": f"{request.proposals}:{request.weights or 'bundled'}",
-            "background_weights": str(request.background or "bundled"),
-            "flow": f"{request.flow}:{request.flow_weights or ''}",
+        identity={"proposer": request.proposals, "flow": request.flow},
+        weights={
+            "weights": proposer_weights(request),
+            "background_weights": weights_input(request.background, BUNDLED),
+            "flow_weights": request.flow_weights,
         },
         report=report,
         progress=progress,
     )
+
+
+def proposer_weights(request: MineRequest) -> Any:
+    """The weights of the proposals, as an input of a run."""
+    if request.proposals == "minvis":
+        return weights_input(folder_of(request.weights or "small"))
+    return weights_input(request.weights)
 
 
 def _proposer(request: MineRequest, device: str, most: int) -> Callable[[], Proposer]:

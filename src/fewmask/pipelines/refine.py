@@ -13,6 +13,7 @@ import torch
 
 from fewmask.datasets.coco import CocoDataset, CocoImage, read_coco
 from fewmask.datasets.json_file import load_object
+from fewmask.datasets.picture_files import picture_files
 from fewmask.errors import ConfigError, DatasetError
 from fewmask.media.atomic import write_json
 from fewmask.media.run_directory import RunDirectory
@@ -21,7 +22,7 @@ from fewmask.minvis.pretrained import load
 from fewmask.minvis.train import MinvisRecipe, MinvisTask
 from fewmask.minvis.training_data import TrainingData, coco_data
 from fewmask.models.device import resolve_device
-from fewmask.pipelines.mine import MineRequest, run_mine
+from fewmask.pipelines.mine import MineRequest, proposer_weights, run_mine
 from fewmask.pipelines.train import read_recipe
 from fewmask.training.loop import StepReport, TrainTask, train
 
@@ -117,9 +118,14 @@ def run_refine(
     run = RunDirectory.create(
         folder,
         command=mined.command,
-        inputs={"labelled": request.labelled},
+        inputs={
+            "labelled": request.labelled,
+            "labelled pictures": None if request.labelled is None else picture_files(request.labelled, request.images),
+            "mined": [_annotations(mined.out), *picture_files(_annotations(mined.out), mined.out / "images")],
+            "weights": proposer_weights(mined),
+        },
         settings={"strategy": request.strategy, "rounds": request.rounds, "hold_out": request.hold_out,
-                  "weights": mined.weights or "small", **recipe.model_dump(mode="json")},
+                  **recipe.model_dump(mode="json")},
         resume=mined.resume,
     )  # fmt: skip
     rounds: list[RefinedRound] = []
@@ -180,8 +186,7 @@ def _train_round(
     place: Path, number: int, dataset: Path, weights: str, recipe: Recipe, labelled: CocoDataset | None,
     request: RefineRequest, mined: MineRequest, report: Callable[[int, StepReport], None],
 ) -> RefinedRound:  # fmt: skip
-    reviewed = dataset / "instances.reviewed.json"
-    source = read_coco(reviewed if reviewed.exists() else dataset / "instances.json", dataset / "images")
+    source = read_coco(_annotations(dataset), dataset / "images")
     device = resolve_device(mined.device)
     task = _task(recipe, weights, source, labelled, request)
     before_file = place / "before.json"
@@ -198,6 +203,11 @@ def _train_round(
     if isinstance(recipe, MaskRcnnRecipe):
         trained /= "model.safetensors"
     return RefinedRound(number, trained, len(source.images), len(source.annotations), before, after)
+
+
+def _annotations(dataset: Path) -> Path:
+    reviewed = dataset / "instances.reviewed.json"
+    return reviewed if reviewed.exists() else dataset / "instances.json"
 
 
 def _task(

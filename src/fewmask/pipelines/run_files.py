@@ -7,6 +7,7 @@ from pathlib import Path
 from fewmask.exports.run_outputs import Outputs, RunSummary, write_exports
 from fewmask.exports.run_pictures import Overlay, PaletteMasks
 from fewmask.exports.video_result import VideoResult
+from fewmask.media.addresses import showable
 from fewmask.media.final_ids import first_frames
 from fewmask.media.final_tracks import FinalTracks
 from fewmask.media.frames import open_frames
@@ -64,5 +65,5 @@ def write_run_files(
                 shown, run.spool.results(), name=frames.name, size=frames.size, categories=categories,
                 fps=frames.fps, file_names=frames.file_names,
             )  # fmt: skip
-        files += write_exports(video, str(source), run.path, outputs.exports)
+        files += write_exports(video, showable(str(source)), run.path, outputs.exports)
     return RunSummary(length, len(shown.tracks), tuple(files))

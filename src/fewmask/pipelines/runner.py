@@ -14,6 +14,7 @@ from typing import Any
 from fewmask.errors import VideoError
 from fewmask.exports.run_outputs import Outputs, RunSummary
 from fewmask.exports.run_pictures import LiveOverlay
+from fewmask.media.addresses import showable
 from fewmask.media.final_ids import AppearanceIds
 from fewmask.media.final_tracks import FinalTracks
 from fewmask.media.frames import Frame, open_frames
@@ -84,7 +85,7 @@ def stream_to_directory(
                 broken = error
             tracks = stream.final_tracks()
         if spool.last_index is None:
-            nothing = broken or VideoError(f"{source}: no frame came; check that it plays")
+            nothing = broken or VideoError(f"{showable(str(source))}: no frame came; check that it plays")
             run.fail(str(nothing))
             raise nothing
         if tracks is None:

@@ -8,10 +8,13 @@ from typing import Literal, cast, get_args
 
 from fewmask.errors import ConfigError
 from fewmask.exports.run_outputs import Outputs, RunSummary
+from fewmask.media.addresses import showable
 from fewmask.media.frames import open_frames
 from fewmask.media.run_directory import RunDirectory
+from fewmask.minvis.pretrained import folder_of
 from fewmask.minvis.stream import MinVIS
 from fewmask.minvis.stream_settings import Mode, Ranking, StreamSettings, resolve
+from fewmask.models.weights_input import weights_input
 from fewmask.pipelines.runner import stream_to_directory
 from fewmask.pipelines.segment_request import SegmentRequest, refuse_options
 
@@ -51,7 +54,7 @@ def _run_every_object(request: SegmentRequest, progress: Callable[[int, int | No
     outputs = Outputs(request.overlay, request.masks, request.exports, min_score)
     with open_frames(request.source, skip_broken=request.skip_broken) as frames:  # before the model: fail at once
         if request.resume and frames.is_live:
-            raise ConfigError(f"{request.source}: a live source cannot be resumed; use another --out")
+            raise ConfigError(f"{showable(str(request.source))}: a live source cannot be resumed; use another --out")
         model = MinVIS.from_pretrained(
             request.weights, device=request.device, precision=cast(Literal["auto", "fp32", "bf16", "fp16"], precision)
         )
@@ -63,7 +66,7 @@ def _run_every_object(request: SegmentRequest, progress: Callable[[int, int | No
     run = RunDirectory.create(
         request.out,
         command=list(request.command),
-        inputs={"source": request.source, "weights": request.weights},
+        inputs={"source": request.source, "weights": weights_input(folder_of(request.weights))},
         settings={
             **asdict(settings), **outputs.settings, "precision": precision,
             "device": model.segmenter.device.type, "skip_broken": request.skip_broken,

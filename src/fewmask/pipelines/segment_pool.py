@@ -7,7 +7,6 @@ manifest, and ``supports.png`` shows them.
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,13 +14,17 @@ import numpy as np
 from fewmask.errors import ConfigError
 from fewmask.exports.run_outputs import Outputs, RunSummary
 from fewmask.media import rle
+from fewmask.media.addresses import showable
 from fewmask.media.atomic import write_json
 from fewmask.media.frames import Frame, open_frames
+from fewmask.media.identity import Noted
 from fewmask.media.prefetch import Prefetch
 from fewmask.media.result_stream import Reread
 from fewmask.media.results import FrameResult
 from fewmask.media.run_directory import RunDirectory
+from fewmask.minvis.pretrained import folder_of
 from fewmask.minvis.stream import MinVIS
+from fewmask.models.weights_input import weights_input
 from fewmask.pipelines.class_instances import QueryInstances
 from fewmask.pipelines.runner import stream_to_directory
 from fewmask.pipelines.segment_request import SegmentRequest, objects_asked, refuse_options
@@ -29,7 +32,7 @@ from fewmask.retrieval.contact_sheet import draw_contact_sheet
 from fewmask.retrieval.embedders import embedder_of
 from fewmask.retrieval.pool import Pool
 from fewmask.retrieval.retrieve import Retrieval, random_clips, retrieve
-from fewmask.selfshot.segment import CATEGORIES, SelfShot, windows
+from fewmask.selfshot.segment import BUNDLED, CATEGORIES, SelfShot, windows
 from fewmask.selfshot.stream import CATEGORY, SelfShotStream, StreamSettings
 from fewmask.selfshot.supports import SupportClip, choose_supports, whole_clip
 
@@ -125,7 +128,8 @@ def run_segment_pool(
     source = str(request.source)
     with open_frames(request.source, skip_broken=request.skip_broken) as frames:  # before the model: fail at once
         if frames.is_live:
-            raise ConfigError(f"{source}: a live source cannot be looked up in a pool; record some of it first")
+            shown = showable(source)
+            raise ConfigError(f"{shown}: a live source cannot be looked up in a pool; record some of it first")
     found, supports = _supports(request, source)
     min_score = MIN_SCORE if request.min_score is None else request.min_score
     # As votes for objects doubtful tracks count too, unless the user says from where on.
@@ -136,12 +140,18 @@ def run_segment_pool(
     model.fit(supports)
     listed = [{**asdict(support.place), "origin": support.origin, "score": support.score} for support in supports]
     # What a resumed run must have again: not the cosines, whose last digits depend on the number of threads.
-    same = [{**asdict(support.place), "video": str(Path(support.place.video).resolve())} for support in supports]
-    given = {f"support video {number}": path for number, path in enumerate(request.support_video, 1)}
+    same = [support.place.frames for support in supports]
+    given = {f"support {number}": support.place.video for number, support in enumerate(supports, 1)}
     run = RunDirectory.create(
         request.out,
         command=list(request.command),
-        inputs={"source": request.source, "weights": request.weights, "pool": request.pool, **given},
+        inputs={
+            "source": request.source,
+            "weights": weights_input(request.weights, BUNDLED),
+            "objects": folder_of() if instances == "objects" else None,
+            "pool": None if request.pool is None else Noted(request.pool),
+            **given,
+        },
         settings={
             "supports": same,
             "instances": instances,
@@ -154,7 +164,8 @@ def run_segment_pool(
     )
     with run:
         copies = list(found.copies) if found else []
-        write_json(run.path / "supports.json", {"query": source, "supports": listed, "copies": copies}, indent=1)
+        record = {"query": showable(source), "supports": listed, "copies": copies}
+        write_json(run.path / "supports.json", record, indent=1)
         draw_contact_sheet(whole_clip(source), [(s.label, s.place) for s in supports], run.path / "supports.png")
         objects = None
         if instances == "objects":

@@ -7,16 +7,20 @@ from typing import Any
 
 from fewmask.errors import ConfigError
 from fewmask.exports.run_outputs import Outputs, RunSummary
+from fewmask.media.addresses import showable
 from fewmask.media.frames import Frame, open_frames
+from fewmask.media.identity import Noted
 from fewmask.media.prefetch import Prefetch
 from fewmask.media.result_stream import Reread
 from fewmask.media.results import FrameResult
 from fewmask.media.run_directory import RunDirectory
+from fewmask.minvis.pretrained import folder_of
 from fewmask.minvis.stream import MinVIS
+from fewmask.models.weights_input import weights_input
 from fewmask.pipelines.class_instances import QueryInstances
 from fewmask.pipelines.runner import stream_to_directory
 from fewmask.pipelines.segment_request import INSTANCES, SegmentRequest, objects_asked, refuse_options
-from fewmask.vipmt.model import VIPMT, FittedVIPMT, clips_of
+from fewmask.vipmt.model import BUNDLED, VIPMT, FittedVIPMT, clips_of
 from fewmask.vipmt.stream import ClipStream
 from fewmask.vipmt.support import SupportSet, read_support
 
@@ -96,7 +100,7 @@ def run_segment_support(
     instances = objects_asked(request, INSTANCES)
     with open_frames(request.source, skip_broken=request.skip_broken) as frames:  # before the model: fail at once
         if request.resume and frames.is_live:
-            raise ConfigError(f"{request.source}: a live source cannot be resumed; use another --out")
+            raise ConfigError(f"{showable(str(request.source))}: a live source cannot be resumed; use another --out")
     supports = _supports(request)
     min_score = MIN_SCORE if request.min_score is None else request.min_score
     outputs = Outputs(request.overlay, request.masks, request.exports, min_score)
@@ -104,7 +108,12 @@ def run_segment_support(
     run = RunDirectory.create(
         request.out,
         command=list(request.command),
-        inputs={"source": request.source, "support": request.support, "weights": request.weights},
+        inputs={
+            "source": request.source,
+            "support": Noted(str(request.support)),  # what was read of it is among the settings
+            "weights": weights_input(request.weights, BUNDLED),
+            "objects": folder_of() if instances in ("minvis", "objects") else None,
+        },
         settings={
             "supports": {name: len(pictures) for name, pictures in supports.classes.items()},
             "negatives": len(supports.negatives),

@@ -16,12 +16,15 @@ from safetensors.torch import load_file
 
 from fewmask.datasets.coco import CocoDataset, read_coco
 from fewmask.datasets.json_file import load_object
+from fewmask.datasets.picture_files import picture_files
 from fewmask.datasets.ytvis import read_ytvis
 from fewmask.errors import CheckpointError, ConfigError
 from fewmask.media.run_directory import RunDirectory
+from fewmask.minvis.pretrained import folder_of
 from fewmask.minvis.train import MinvisRecipe, MinvisTask
 from fewmask.minvis.training_data import TrainingData, coco_data, ytvis_data
 from fewmask.models.device import resolve_device
+from fewmask.models.weights_input import weights_input
 from fewmask.training.loop import StepReport, TrainTask, train
 from fewmask.training.settings import TrainSettings
 
@@ -74,7 +77,11 @@ def train_minvis(
         mobile_sam = None if initial is None else _initial_weights(initial)
         return MinvisTask(recipe, _minvis_data(recipe, data, images), mobile_sam, start_from=start_from)
 
-    inputs = {"data": data, "initial": initial, "start_from": start_from}
+    inputs = {
+        **_labelled(data, images),
+        "initial": initial,
+        "start_from": None if start_from is None else weights_input(folder_of(start_from)),
+    }
     return _run(request, "minvis", recipe, recipe.train, task, inputs)
 
 
@@ -93,7 +100,7 @@ def train_vipmt(
     from fewmask.vipmt.train import VIPMTRecipe, make_task
 
     recipe = read_recipe(request.recipe, VIPMTRecipe)
-    inputs: dict[str, Any] = {"data": data, "backbone": backbone}
+    inputs: dict[str, Any] = {**_labelled(data, images), "backbone": backbone}
     if novel:
         inputs["novel"] = ",".join(sorted(novel))
     return _run(
@@ -131,7 +138,8 @@ def train_selfshot(
     return _run(
         request, "selfshot", recipe, recipe.train,
         lambda: TransformerTask(recipe, read_ytvis(data), images or data.parent / "JPEGImages", initial, kept_back),
-        {"data": data, "initial": initial, "held_out": held_out},
+        {**_labelled(data, images), "initial": initial,
+         **({} if held_out is None else _labelled(held_out, None, "held_out"))},
     )  # fmt: skip
 
 
@@ -154,7 +162,8 @@ def train_clip_encoder(
     found = find_videos(videos)
     return _run(
         request, "clip-encoder", recipe, recipe.train,
-        lambda: ClipEncoderTask(recipe, found, request.out / "frames", initial), {"initial": initial},
+        lambda: ClipEncoderTask(recipe, found, request.out / "frames", initial),
+        {"videos": found, "initial": initial},
     )  # fmt: skip
 
 
@@ -187,7 +196,14 @@ def train_background(
             ) from error
         return BackgroundTask(network, recipe, kept, held_out)
 
-    return _run(request, "background", recipe, recipe.settings, task, {"data": data, "imagenet": imagenet})
+    return _run(
+        request,
+        "background",
+        recipe,
+        recipe.settings,
+        task,
+        {**_labelled(data, images), "imagenet": imagenet, "hold_out": hold_out},
+    )
 
 
 def read_recipe(path: Path, kind: type[Recipe]) -> Recipe:
@@ -206,6 +222,11 @@ def read_recipe(path: Path, kind: type[Recipe]) -> Recipe:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         raise ConfigError(f"{path}: {key + ': ' if key else ''}{first['msg']}") from error
+
+
+def _labelled(data: Path, images: Path | None, name: str = "data") -> dict[str, Any]:
+    """An annotation file and its pictures, as inputs of a run."""
+    return {name: data, f"{name} pictures": picture_files(data, images)}
 
 
 def _run(

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from fewmask.errors import ConfigError, FewmaskError, VideoError
+from fewmask.media.addresses import showable
 from fewmask.media.atomic import write_json
 from fewmask.media.clip_place import ClipPlace
 from fewmask.retrieval.clips import SECONDS
@@ -283,7 +284,7 @@ def find_videos(sources: Sequence[Path]) -> list[Path]:
     found: list[Path] = []
     for source in sources:
         if not source.exists():
-            raise VideoError(f"{source}: no such file or folder; check the path")
+            raise VideoError(f"{showable(str(source))}: no such file or folder; check the path")
         if not source.is_dir():
             found.append(source)
             continue

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from fewmask.errors import ConfigError, VideoError
+from fewmask.media.addresses import showable
 from fewmask.media.clip_place import ClipPlace
 from fewmask.media.frames import Frame, open_frames
 from fewmask.retrieval.clips import Clip, cut_clips
@@ -94,7 +95,7 @@ def query_clips(source: str | Path) -> list[Clip]:
     """
     with open_frames(source, skip_broken=True) as frames:
         if frames.is_live:
-            raise VideoError(f"{source}: a live source has no end; record some of it and give the file")
+            raise VideoError(f"{showable(str(source))}: a live source has no end; record some of it and give the file")
         clips: list[Clip] = []
         every = 1
         for number, clip in enumerate(cut_clips(_until_it_breaks(frames), frames.fps)):
@@ -103,7 +104,7 @@ def query_clips(source: str | Path) -> list[Clip]:
             if len(clips) == 2 * _MOST_QUERY_CLIPS:  # so that memory does not grow with the video
                 clips, every = clips[::2], 2 * every
     if not clips:
-        raise VideoError(f"{source}: holds no frames; give a video")
+        raise VideoError(f"{showable(str(source))}: holds no frames; give a video")
     chosen = np.linspace(0, len(clips) - 1, min(len(clips), _MOST_QUERY_CLIPS)).round().astype(int)
     return [clips[place] for place in chosen]
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from fewmask.errors import ConfigError, VideoError
+from fewmask.media.addresses import showable
 from fewmask.media.clip_place import ClipPlace
 from fewmask.media.frame_source import RgbImage
 from fewmask.media.frames import open_frames
@@ -136,7 +137,7 @@ def whole_clip(source: str | Path) -> ClipPlace:
     """
     with open_frames(source, skip_broken=True) as frames:
         if frames.is_live:
-            raise VideoError(f"{source}: {_LIVE}")
+            raise VideoError(f"{showable(str(source))}: {_LIVE}")
         length = frames.length if frames.length is not None else sum(1 for _ in frames)
     return ClipPlace(str(source), 0, length - 1)
 

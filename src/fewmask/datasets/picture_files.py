@@ -1,0 +1,35 @@
+"""The pictures that an annotation file is about: what training on it depends on beside the file itself."""
+
+from pathlib import Path, PurePosixPath
+
+from fewmask.datasets.coco import default_root
+from fewmask.datasets.json_file import load_object
+
+
+def picture_files(data: Path, images: Path | None = None) -> list[Path]:
+    """Every picture that a COCO or YouTube-VIS file names and that is there, each once, in the file's order.
+
+    Args:
+        data: the file.
+        images: folder that its names are relative to; by default the one its reader takes.
+
+    Raises:
+        DatasetError: the file is no JSON object.
+    """
+    document = load_object(data)
+    if "videos" in document:
+        root = images or data.parent / "JPEGImages"
+        names = [name for entry in _dicts(document["videos"]) for name in _list(entry.get("file_names"))]
+    else:
+        root = images or default_root(data)
+        names = [entry.get("file_name") for entry in _dicts(document.get("images"))]
+    inside = [name for name in names if isinstance(name, str) and ".." not in PurePosixPath(name).parts]
+    return [path for name in dict.fromkeys(inside) if (path := root / name).is_file()]
+
+
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
+
+
+def _dicts(value: object) -> list[dict[str, object]]:
+    return [entry for entry in _list(value) if isinstance(entry, dict)]
