@@ -173,8 +173,8 @@ def test_a_prior_for_background_keeps_fewer_masks(videos, tmp_path):
 
 
 def test_names_are_unique_and_safe():
-    assert unique_names(["x/a b.mp4", "y/a b.mp4", "y/A b.mov", "rtsp://host/live?x=1"]) == [
-        "a_b", "a_b-2", "A_b-3", "live?x=1".replace("?", "_").replace("=", "_"),
+    assert unique_names(["x/a b.mp4", "y/a b.mp4", "y/A b.mov", "rtsp://u:p@host/live?token=x.y"]) == [
+        "a_b", "a_b-2", "A_b-3", "live",
     ]  # fmt: skip
 
 
