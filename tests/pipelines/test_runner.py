@@ -8,8 +8,9 @@ from lxml import etree
 from moving_squares import SIZE, SquareSegmenter, picture, write_video
 from PIL import Image
 
-from fewmask.errors import ConfigError, VideoError
+from fewmask.errors import ConfigError, DatasetError, VideoError
 from fewmask.exports.run_outputs import Outputs
+from fewmask.exports.video_result import VideoResult
 from fewmask.media import rle
 from fewmask.media.frames import open_frames
 from fewmask.media.run_directory import RunDirectory
@@ -105,6 +106,23 @@ def test_one_object_has_one_id_in_every_file(clip, tmp_path):
                 assert (pixels[rle.decode(masks[t])] == i).mean() > 0.9  # but where another is on top
 
 
+def test_results_are_read_back(whole, clip):
+    out, *_ = whole
+    entries = json.loads((out / "tracks.json").read_text())
+    video = VideoResult.from_run(out)
+    assert (video.name, video.size, video.length, video.fps) == ("squares", SIZE, 150, 10.0)
+    assert video.categories == {1: "warm", 2: "cold"}
+    assert [(t.track_id, t.category_id, t.score, list(t.masks)) for t in video.tracks] == [
+        (e["track_id"], e["category_id"], e["score"], e["segmentations"]) for e in entries
+    ]
+    assert VideoResult.from_file(out / "tracks.json") == video
+    assert {track.track_id for track in VideoResult.from_run(out, shown_only=True).tracks} == {1, 2, 3}
+    by_hand = VideoResult.from_file(out / "tracks.json", categories={1: "a", 2: "b"})
+    assert (by_hand.size, by_hand.tracks, by_hand.categories) == (SIZE, video.tracks, {1: "a", 2: "b"})
+    with pytest.raises(DatasetError, match=r"video\.json: cannot be read"):
+        VideoResult.from_run(clip.parent)
+
+
 @pytest.mark.parametrize("die_at", [1, 63, 64, 66, 129, 149])
 def test_a_killed_run_resumes_to_the_same_files(whole, clip, tmp_path, die_at):
     expected, _, frames = whole
@@ -160,6 +178,9 @@ def test_a_broken_picture_in_a_folder(tmp_path):
     assert summary.frames == 9
     assert tracks[0]["segmentations"][5] is None
     assert tracks[0]["segmentations"][6] is not None
+    video = VideoResult.from_run(tmp_path / "lenient")
+    assert video.annotated_frames == (0, 1, 2, 3, 4, 6, 7, 8)
+    assert video.file_names == tuple(f"f{t}.png" for t in range(9))
 
 
 def test_exports_for_annotation_tools(clip, tmp_path):

@@ -83,7 +83,7 @@ def test_writes_every_class_with_its_confidence_in_every_frame(whole, weights, s
     for track in tracks:
         mask = track["segmentations"][7]
         found = rle.decode(mask) if mask else np.zeros(SIZE, dtype=bool)
-        assert np.array_equal(pixels == track["category_id"], found)
+        assert np.array_equal(pixels == track["track_id"], found)
     manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["status"] == "finished"
     assert manifest["settings"]["supports"] == {"cold": 1, "warm": 2}

@@ -129,6 +129,7 @@ def read_ytvis_results(
         video_id = integer(record, "video_id", where)
         category_id = integer(record, "category_id", where)
         score = float(number(record, "score", where))
+        track_id = integer(record, "track_id", where) if record.get("track_id") is not None else None
         if categories is not None and category_id not in categories:
             raise DatasetError(
                 f"{where}: 'category_id' {category_id} is not among the categories of the ground truth; "
@@ -146,7 +147,7 @@ def read_ytvis_results(
                 f"{where}: 'segmentations' has {len(masks)} entries, video {video_id} has {length} frames; "
                 "give null where the object is absent"
             )
-        tracks.add(masks, size, where, _result(video_id, category_id, score), any_size=lenient)
+        tracks.add(masks, size, where, _result(video_id, category_id, score, track_id), any_size=lenient)
     return tuple(tracks.flush())
 
 
@@ -252,8 +253,10 @@ def _annotation(
     )
 
 
-def _result(video_id: int, category_id: int, score: float) -> Callable[[Masks, Pixels], YtvisResult]:
-    return lambda masks, pixels: YtvisResult(video_id, category_id, score, masks, pixels)
+def _result(
+    video_id: int, category_id: int, score: float, track_id: int | None
+) -> Callable[[Masks, Pixels], YtvisResult]:
+    return lambda masks, pixels: YtvisResult(video_id, category_id, score, masks, pixels, track_id)
 
 
 def _per_frame(record: Record, key: str, video: YtvisVideo, where: str) -> list[Any]:

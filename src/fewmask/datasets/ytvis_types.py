@@ -71,6 +71,8 @@ class YtvisResult:
     segmentations: list[Rle | None]
     mask_areas: Pixels
     """Pixels inside each mask; 0 where the track is absent."""
+    track_id: int | None = None
+    """Our own: the id that the track has in a run's pictures; unique within its video."""
 
 
 @dataclass(frozen=True, slots=True)

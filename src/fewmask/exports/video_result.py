@@ -1,12 +1,14 @@
 """What a method found in a video, with the doors to files and to other tools."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from fewmask.exports.coco import coco_dataset
 from fewmask.exports.cvat import cvat_xml
 from fewmask.exports.davis import write_davis
 from fewmask.exports.label_studio import label_studio_tasks
+from fewmask.exports.saved_results import read_file, read_run
 from fewmask.exports.supervision import supervision_detections
 from fewmask.exports.ytvis import ytvis_results
 from fewmask.media.video_tracks import VideoTracks
@@ -19,6 +21,35 @@ class VideoResult(VideoTracks):
     """All tracks of one video; fields as in `fewmask.media.video_tracks.VideoTracks`."""
 
     __slots__ = ()
+
+    @classmethod
+    def from_run(cls, folder: str | Path, *, shown_only: bool = False) -> Self:
+        """The results of a run of ``fewmask segment``, as written; ids are those of its pictures and exports.
+
+        Args:
+            folder: the run directory.
+            shown_only: without the tracks that are in ``tracks.json`` alone.
+
+        Raises:
+            DatasetError: the folder holds no finished run, or one of its files is damaged.
+        """
+        return cls(**read_run(Path(folder), shown_only=shown_only))
+
+    @classmethod
+    def from_file(
+        cls, path: str | Path, *, categories: Mapping[int, str] | None = None, video_id: int | None = None
+    ) -> Self:
+        """A run's ``tracks.json``, or any YouTube-VIS result file.
+
+        Args:
+            path: the file; of a run, names, rate and size come from the ``video.json`` beside it.
+            categories: class names of other files; without them a class is called "class 1", ...
+            video_id: which video, where the file holds several.
+
+        Raises:
+            DatasetError: malformed, of several videos, or without any mask to tell the size.
+        """
+        return cls(**read_file(Path(path), categories=categories, video_id=video_id))
 
     def to_ytvis(self, video_id: int = 1) -> list[dict[str, Any]]:
         """YouTube-VIS results; see `fewmask.exports.ytvis`."""

@@ -10,9 +10,9 @@ from fewmask.exports.video_result import VideoResult
 from fewmask.media.addresses import showable
 from fewmask.media.final_ids import first_frames
 from fewmask.media.final_tracks import FinalTracks
-from fewmask.media.frames import open_frames
 from fewmask.media.run_directory import RunDirectory
 from fewmask.media.tracks_file import TracksFile
+from fewmask.media.video_facts import VideoFacts
 
 
 def write_run_files(
@@ -42,7 +42,8 @@ def write_run_files(
     shown = tracks.shown(outputs.min_score)
     overlay_path, masks_path = run.path / "overlay.mp4", run.path / "masks"
     files = [run.path / "tracks.json"]
-    length = 0
+    facts = VideoFacts.read(run.path)
+    known: list[int] = []
     with ExitStack() as stack:
         listed = stack.enter_context(TracksFile(files[0], tracks.tracks, tracks.rows, frame_scores=tracks.frame_scores))
         pictures: list[Overlay | PaletteMasks] = []
@@ -58,12 +59,18 @@ def write_run_files(
             listed.add(result)
             for picture in pictures:
                 picture.add(shown.of(result))
-            length = result.index + 1
+            known.append(result.index)
+    length = known[-1] + 1 if known else 0
+    ended = {
+        "length": length,
+        "known_frames": None if len(known) == length else tuple(known),
+        "shown": tuple(track.track_id for track in shown.tracks),
+    }
+    facts.model_copy(update=ended).write(run.path)
     if outputs.exports:
-        with open_frames(source) as frames:
-            video = VideoResult.from_final(
-                shown, run.spool.results(), name=frames.name, size=frames.size, categories=categories,
-                fps=frames.fps, file_names=frames.file_names,
-            )  # fmt: skip
+        video = VideoResult.from_final(
+            shown, run.spool.results(), name=facts.name, size=(facts.height, facts.width), categories=categories,
+            fps=facts.fps, file_names=facts.file_names,
+        )  # fmt: skip
         files += write_exports(video, showable(str(source)), run.path, outputs.exports)
     return RunSummary(length, len(shown.tracks), tuple(files))

@@ -23,6 +23,7 @@ from fewmask.media.results import FrameResult
 from fewmask.media.run_directory import RunDirectory
 from fewmask.media.spool import ResultSpool
 from fewmask.media.stopping import taken_up
+from fewmask.media.video_facts import VideoFacts
 from fewmask.pipelines.run_files import write_run_files
 
 STATE_EVERY = 64  # frames between two stored states; at most this many, and a group, are computed again on resume
@@ -132,6 +133,7 @@ def _run_frames(job: _Job, start: int, progress: Callable[[int, int | None], Non
     last, stored = start - 1, start
     live: LiveOverlay | None = None
     with open_frames(job.source, start=start, skip_broken=job.skip_broken) as frames:
+        VideoFacts.of(frames, stream.categories).write(job.run.path)
         if frames.is_live and job.outputs.overlay:
             overlay = job.run.path / "overlay.mp4"
             live = LiveOverlay(overlay, frames, stream.categories, job.outputs.min_score, job.live_ids)
