@@ -39,7 +39,8 @@ from fewmask.vipmt.losses import iou_labels
 from fewmask.vipmt.memory import ReliableMemory
 from fewmask.vipmt.model import VIPMT
 from fewmask.vipmt.network import VIPMTNetwork
-from fewmask.vipmt.train import VIPMTRecipe, VIPMTTask, make_task, read_videos
+from fewmask.vipmt.train import VIPMTRecipe, VIPMTTask, make_task
+from fewmask.vipmt.training_videos import read_videos
 
 RECIPES = Path(__file__).parents[1] / "recipes" / "vipmt"
 ROWS: dict[str, tuple[float, dict[str, Any], str]] = {
@@ -69,7 +70,7 @@ def recipe_of(base: VIPMTRecipe, row: str, seed: int, steps: int | None) -> VIPM
         "ccds": ccds,
         "clip_length": length,
         "clips": base.clips * trained // length,
-        "memory_after": settings.steps // 4 if base.memory_after else 0,
+        "memory_after": settings.steps // 2 if base.memory_after else 0,
         "clips_before_memory": None,
         "train": settings,
     }

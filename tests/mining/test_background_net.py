@@ -1,16 +1,19 @@
 """The background network: shapes, files, what it learns, and what its training samples are."""
 
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from fewmask.datasets.coco import read_coco
 from fewmask.errors import CheckpointError, DatasetError
+from fewmask.mining.background_initial import load_initial
 from fewmask.mining.background_net import BackgroundNet, BackgroundNetConfig
-from fewmask.mining.background_train import BackgroundRecipe, BackgroundTask, evaluate, foreground_map, picture
+from fewmask.mining.background_train import UNKNOWN, BackgroundRecipe, BackgroundTask, evaluate, foreground_map, picture
 from fewmask.training.settings import TrainSettings
 
 TINY = BackgroundNetConfig(backbone="mobilenetv2_035", width=16, short_side=64)
@@ -89,6 +92,58 @@ def test_frozen_parameters_stay_and_the_rest_has_its_rate(dataset):
     trained = {id(parameter) for group in groups for parameter in group["params"]}
     for name, parameter in task.network.named_parameters():
         assert (id(parameter) in trained) == (not name.startswith("backbone.conv_stem"))
+
+
+def test_what_is_marked_unknown_teaches_nothing(dataset):
+    image, *_ = dataset.images
+    (annotation,) = dataset.annotations_of[image.id]
+    unsure = replace(annotation, extra={"unknown": True})
+    sure = replace(annotation, id=99, segmentation=[[0, 0, 10, 0, 10, 10, 0, 10]])
+    marked = replace(dataset, images=(image,), annotations=(unsure, sure))
+    labels, before = foreground_map(marked, image), foreground_map(dataset, image)
+    assert (labels[before == 1] == UNKNOWN).all()
+    assert labels[2:8, 2:8].all()
+    assert (labels == 0).sum() == (before == 0).sum() - (labels == 1).sum()
+    assert evaluate(BackgroundNet(TINY), marked).cross_entropy > 0
+
+
+def test_it_starts_from_an_earlier_one_or_from_a_backbone(tmp_path):
+    torch.manual_seed(0)
+    first, second = BackgroundNet(TINY), BackgroundNet(TINY)
+    first.save_pretrained(tmp_path / "first.safetensors")
+    load_initial(second, tmp_path / "first.safetensors")
+    for name, value in second.state_dict().items():
+        assert torch.equal(value, first.state_dict()[name]), name
+    save_file(first.backbone.state_dict(), tmp_path / "body.safetensors")
+    third = BackgroundNet(TINY)
+    head = third.logit.weight.clone()
+    load_initial(third, tmp_path / "body.safetensors")
+    assert torch.equal(third.backbone.conv_stem.weight, first.backbone.conv_stem.weight)
+    assert torch.equal(third.logit.weight, head)
+    other = BackgroundNet(TINY.model_copy(update={"width": 8}))
+    with pytest.raises(CheckpointError, match=r"first\.safetensors: not the weights of this background network"):
+        load_initial(other, tmp_path / "first.safetensors")
+    with pytest.raises(CheckpointError, match=r"not the weights of this tiny_vit_5m|not a MobileSAM checkpoint"):
+        load_initial(BackgroundNet(TINY.model_copy(update={"backbone": "tiny_vit_5m"})), tmp_path / "body.safetensors")
+
+
+def test_torchvisions_mobilenet_is_understood(tmp_path):
+    from torchvision.models import mobilenet_v2
+
+    torch.manual_seed(0)
+    body = mobilenet_v2(weights=None).eval()
+    save_file(body.state_dict(), tmp_path / "mobilenet.safetensors")
+    network = BackgroundNet(BackgroundNetConfig(backbone="mobilenetv2_100", width=8)).eval()
+    load_initial(network, tmp_path / "mobilenet.safetensors")
+    picture = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(network.backbone(picture)[-1], body.features[:18](picture))
+
+
+def test_mobile_sams_encoder_makes_a_network_of_the_frames_size():
+    network = BackgroundNet(BackgroundNetConfig(backbone="tiny_vit_5m", width=16, short_side=64)).eval()
+    rgb = np.random.default_rng(0).integers(0, 255, (48, 70, 3), dtype=np.uint8)
+    assert network.background(rgb).shape == (48, 70)
 
 
 def test_it_learns_red_from_green(dataset):

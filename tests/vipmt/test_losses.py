@@ -34,7 +34,7 @@ def clip(seed: int, frames: int = 2, exemplars: int = 3) -> SegmentedClip:
         logits=logits,
         initial_logits=random(frames, 2, 24, 32),
         iou_scores=random(frames).sigmoid(),
-        query=SimpleNamespace(adjusted=random(frames, C, 3, 4)),
+        query=SimpleNamespace(adjusted=random(frames, C, 3, 4), tokens=random(frames, C, 3, 4)),
         iterations=maps,
         masks=logits[:, 1] > logits[:, 0],
     )
@@ -67,8 +67,9 @@ def test_main_and_auxiliary_losses_of_a_batch_are_the_mean_of_its_members():
         torch.testing.assert_close(loss(clips), torch.stack([loss([one]) for one in clips]).mean())
 
 
+@pytest.mark.parametrize("on", ["adjusted", "merged"])
 @pytest.mark.parametrize("form", ["code", "paper"])
-def test_ccds_by_hand(form):
+def test_ccds_by_hand(form, on):
     clips = [clip(0), clip(1), clip(2)]
     objects = [c.masks[:, ::8, ::8] for c in clips]
     total = torch.zeros((), dtype=torch.float64)
@@ -76,13 +77,28 @@ def test_ccds_by_hand(form):
         for j, second in enumerate(clips):
             if b == j:
                 continue
+            features = second.result.query.adjusted if on == "adjusted" else second.result.query.tokens
             for maps in first.result.iterations:
-                logits = torch.einsum("tchw,c->thw", second.result.query.adjusted, maps.clip_prototype)
+                logits = torch.einsum("tchw,c->thw", features, maps.clip_prototype)
                 alarm = softplus(logits)[objects[j]].sum()  # BCE against an all-zero mask
                 total += alarm / objects[j].sum() / 6 if form == "paper" else alarm
     if form == "code":
         total = total / sum(o.sum() for o in objects) / (ITERATIONS * 2)
-    torch.testing.assert_close(ccds_loss(clips, form), total)
+    torch.testing.assert_close(ccds_loss(clips, form, on), total)
+
+
+def test_constant_prototypes_satisfy_ccds_as_released_but_not_on_merged_tokens():
+    # adjusted features that no prototype finds anything in; merged ones on which one constant finds every object
+    clips = [clip(0), clip(1)]
+    constant = torch.ones(C, dtype=torch.float64)
+    for one in clips:
+        one.result.iterations = tuple(
+            IterationMaps(constant, m.clip_logits, m.frame_logits, m.exemplar_logits) for m in one.result.iterations
+        )
+        one.result.query.adjusted = -3 * torch.ones_like(one.result.query.adjusted)
+        one.result.query.tokens = 3 * torch.ones_like(one.result.query.tokens)
+    assert ccds_loss(clips, "paper", "adjusted") < 1e-6
+    assert ccds_loss(clips, "paper", "merged") > 10
 
 
 def test_ccds_needs_two_clips():

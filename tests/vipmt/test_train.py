@@ -17,6 +17,7 @@ from fewmask.vipmt.mask_noise import noisy_masks
 from fewmask.vipmt.model import VIPMT
 from fewmask.vipmt.network import VIPMTNetwork
 from fewmask.vipmt.train import VIPMTRecipe, VIPMTTask
+from fewmask.vipmt.training_videos import merged_videos
 from fewmask.vipmt.views import shot_mask, shot_picture
 
 SIZE = (40, 64)
@@ -145,7 +146,7 @@ def test_noise_is_reproducible_and_leaves_masks_of_all_qualities():
     assert ((iou > 0.5) & (iou < 0.95)).any()
 
 
-@pytest.mark.parametrize("iou_training", ["real", "noisy"])
+@pytest.mark.parametrize("iou_training", ["real", "noisy", "mixed"])
 def test_one_step_reaches_every_trained_parameter(small, stills, iou_training):
     torch.manual_seed(0)
     task = VIPMTTask(
@@ -204,3 +205,113 @@ def test_before_memory_is_used_an_episode_may_be_cut_to_its_first_clips(small, s
 def test_recipes_are_valid(name):
     path = Path(__file__).parents[2] / "recipes" / "vipmt" / f"{name}.toml"
     VIPMTRecipe.model_validate(tomllib.loads(path.read_text()))
+
+
+def test_fresh_views_are_ever_new_and_a_small_number_repeats(stills):
+    fresh, few = (EpisodeSampler(stills, [1, 2], shots=2, clip_length=2, views=views) for views in (0, 3))
+    seen = {
+        sampler.views: [shot.view for n in range(40) for shot in sampler.draw(1, n).clips[0]]
+        for sampler in (fresh, few)
+    }
+    assert len(set(seen[0])) == len(seen[0])
+    assert set(seen[3]) == {0, 1, 2}
+
+
+def test_views_change_colours_but_leave_the_bars_black(stills):
+    frame = next(v for v in stills if 1 in v.shown).frames[0]
+    wide = (SIZE[0], SIZE[1] + 32)
+    pictures = [shot_picture(Shot(frame, view), wide) for view in range(0, 40, 2)]
+    reds = {int(np.median(picture[..., 0][picture[..., 0] > 0])) for picture in pictures}
+    assert len(reds) > 5
+    whole = shot_picture(Shot(frame, 0), wide)
+    assert not whole[:, :16].any()
+
+
+def crowd():
+    """Ten videos of 12 frames that show class 1; the first three show class 2 too, and three more show it alone."""
+    frames = tuple(LabelledFrame(f"f{i}", Path(), lambda _: np.ones((8, 8), dtype=bool)) for i in range(12))
+    always = tuple(range(12))
+    both = [LabelledVideo(f"both {i}", frames, {1: always, 2: always}) for i in range(3)]
+    one = [LabelledVideo(f"one {i}", frames, {1: always}) for i in range(7)]
+    two = [LabelledVideo(f"two {i}", frames, {2: always}) for i in range(3)]
+    return [
+        LabelledVideo(v.name, tuple(LabelledFrame(f"{v.name}/{f.key}", f.path, f.mask_of) for f in v.frames), v.shown)
+        for v in (*both, *one, *two)
+    ]
+
+
+def queries(sampler, count=200):
+    return [sampler.draw(1, n).clips[0][0].frame.key.split("/")[0] for n in range(count)]
+
+
+def test_queries_may_be_asked_to_show_other_classes_or_not_the_class():
+    videos = crowd()
+    plain = queries(EpisodeSampler(videos, [1, 2]))
+    assert 0.15 < np.mean([name.startswith("both") for name in plain]) < 0.45
+    assert not any(name.startswith("two") for name in plain)
+    assert all(name.startswith("both") for name in queries(EpisodeSampler(videos, [1, 2], crowded=1.0)))
+    absent = queries(EpisodeSampler(videos, [1, 2], absent=0.3))
+    assert 0.15 < np.mean([name.startswith("two") for name in absent]) < 0.45
+
+
+def test_supports_never_come_from_the_query(stills):
+    for changes in ({}, {"crowded": 1.0}, {"absent": 0.5}):
+        sampler = EpisodeSampler(crowd(), [1, 2], shots=3, **changes)
+        for number in range(50):
+            episode = sampler.draw(1, number)
+            query = episode.clips[0][0].frame.key.split("/")[0]
+            assert query not in {shot.frame.key.split("/")[0] for shot in episode.supports}
+            assert len(episode.supports) == 3
+
+
+def test_frames_of_a_clip_may_lie_apart():
+    sampler = EpisodeSampler(crowd(), [1, 2], clip_length=3, clip_stride=3)
+    for number in range(20):
+        for clip in sampler.draw(1, number).clips:
+            places = [int(shot.frame.key.split("/f")[1]) for shot in clip]
+            assert np.diff(places).tolist() == [3, 3]
+
+
+def test_validation_tells_whether_prototypes_depend_on_what_they_see(small, stills):
+    torch.manual_seed(0)
+    sampler = EpisodeSampler(stills, [1, 2], shots=2, clip_length=2, clips=2)
+    task = VIPMTTask(recipe(small, validation_episodes=4), VIPMTNetwork(small).eval(), sampler, sampler)
+    figures = task.validate()
+    assert set(figures) == {"j", "j_memory", "j_prior", "j_other", "score_error", "differing"}
+    assert 0 < figures["differing"] < 1
+    for iteration in task.network.transformer.iterations:  # prototypes made constant
+        for post in (iteration.exemplar_post, iteration.clip_post, iteration.frame_post):
+            post.second_norm.weight.data.zero_()
+    constant = task.validate()
+    assert constant["differing"] < 1e-6
+
+
+def test_files_with_the_same_class_names_are_one_data_set(stills):
+    second = [
+        LabelledVideo("clip", (LabelledFrame("f", Path(), lambda c: np.full((4, 4), c == 7)),), {7: (0,), 1: (0,)}),
+    ]
+    videos, names = merged_videos([(list(stills), {1: "a", 2: "b"}), (second, {7: "b", 1: "c"})])
+    assert names == {1: "a", 2: "b", 3: "c"}
+    clip = videos[-1]
+    assert dict(clip.shown) == {2: (0,), 3: (0,)}
+    assert clip.frames[0].mask_of(2).all()
+    assert not clip.frames[0].mask_of(1).any()
+    assert len({video.name for video in videos}) == len(videos) == len(stills) + 1
+    assert sum(2 in video.shown for video in videos) == sum(2 in video.shown for video in stills) + 1
+
+
+def test_a_picture_does_not_show_a_class_that_a_teacher_is_mostly_unsure_of(tmp_path):
+    def square(key, category, side, **extra):
+        outline = [[0, 0, side, 0, side, side, 0, side]]
+        return {"id": key, "image_id": 1, "category_id": category, "segmentation": outline, "iscrowd": 0, **extra}
+
+    annotations = [square(1, 1, 20), square(2, 1, 19, unknown=True), square(3, 2, 20), square(4, 2, 5, unknown=True)]
+    document = {
+        "images": [{"id": 1, "file_name": "a.png", "height": 40, "width": 40}],
+        "annotations": annotations,
+        "categories": [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}],
+    }
+    (tmp_path / "instances.json").write_text(json.dumps(document))
+    (still,) = videos_of_coco(read_coco(tmp_path / "instances.json"), (1, 2))
+    assert set(still.shown) == {2}
+    assert still.frames[0].mask_of(2).sum() == 400

@@ -60,6 +60,10 @@ def vipmt(
     backbone: Annotated[Path, typer.Option(help="ImageNet checkpoint of the frozen backbone.")],
     out: Out,
     images: Images = None,
+    also: Annotated[
+        list[Path] | None,
+        typer.Option(help="A further --data file; classes of the same name are one. May be repeated."),
+    ] = None,
     novel: Annotated[list[str] | None, typer.Option(help="A class training must not see; may be repeated.")] = None,
     steps: Steps = None,
     device: Device = "auto",
@@ -70,7 +74,11 @@ def vipmt(
     from fewmask.pipelines.train import train_vipmt
 
     request = _request(recipe, out, steps, device, resume)
-    _finish(out, json_output, lambda: train_vipmt(request, data, backbone, images=images, novel=novel or ()))
+    _finish(
+        out,
+        json_output,
+        lambda: train_vipmt(request, data, backbone, images=images, novel=novel or (), also=also or ()),
+    )
 
 
 @app.command()
@@ -119,6 +127,13 @@ def background(
     images: Images = None,
     hold_out: Annotated[int, typer.Option(min=0, help="Images whose id it divides are for validation.")] = 0,
     imagenet: Annotated[bool, typer.Option(help="Start from timm's ImageNet weights.")] = True,
+    initial: Annotated[
+        Path | None,
+        typer.Option(help="Start from this instead: an earlier background.safetensors, or its backbone's checkpoint."),
+    ] = None,
+    require: Annotated[
+        str | None, typer.Option(help="Only images with this field true in --data, e.g. all80: annotated for all.")
+    ] = None,
     steps: Steps = None,
     device: Device = "auto",
     resume: Resume = False,
@@ -129,7 +144,11 @@ def background(
 
     request = _request(recipe, out, steps, device, resume)
     _finish(
-        out, json_output, lambda: train_background(request, data, images=images, hold_out=hold_out, imagenet=imagenet)
+        out,
+        json_output,
+        lambda: train_background(
+            request, data, images=images, hold_out=hold_out, imagenet=imagenet, initial=initial, require=require
+        ),
     )
 
 

@@ -5,6 +5,7 @@ and bilinear doubling, the levels are added, one 1x1 convolution gives the logit
 """
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from torch.nn import functional
 
 from fewmask.errors import CheckpointError
 from fewmask.media.atomic import write_bytes
+from fewmask.models import tiny_vit
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
@@ -34,7 +36,8 @@ class BackgroundNetConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     backbone: str = Field(
-        default="mobilenetv2_100", description="a timm model with features at strides 4, 8, 16 and 32"
+        default="mobilenetv2_100",
+        description="tiny_vit_5m (MobileSAM's encoder), or a timm model with features at strides 4, 8, 16 and 32",
     )
     width: PositiveInt = Field(default=64, description="channels of the pyramid and of the head; a multiple of 8")
     short_side: PositiveInt = Field(default=288, description="frames are resized to this shorter side, in pixels")
@@ -47,19 +50,22 @@ class BackgroundNet(nn.Module):
         """``imagenet``: start the backbone from timm's ImageNet weights (from its cache, or downloaded)."""
         super().__init__()
         self.config = config
-        self.backbone: Any = timm.create_model(config.backbone, pretrained=imagenet, features_only=True)
-        levels = [
-            (i, channels)
-            for i, (channels, stride) in enumerate(
-                zip(self.backbone.feature_info.channels(), self.backbone.feature_info.reduction(), strict=True)
-            )
-            if stride in _STRIDES
-        ]
-        self._levels = [i for i, _ in levels]
+        self.backbone: Any
+        if config.backbone == tiny_vit.NAME:
+            self.backbone = tiny_vit.TinyViT()
+            described = list(zip(tiny_vit.CHANNELS, tiny_vit.STRIDES, strict=True))
+        else:
+            self.backbone = timm.create_model(config.backbone, pretrained=imagenet, features_only=True)
+            info = self.backbone.feature_info
+            described = list(zip(info.channels(), info.reduction(), strict=True))
+        self._levels = [i for i, (_, stride) in enumerate(described) if stride in _STRIDES]
+        levels = [described[i] for i in self._levels]
         width = config.width
-        self.lateral = nn.ModuleList(nn.Conv2d(channels, width, 1) for _, channels in levels)
+        self.lateral = nn.ModuleList(nn.Conv2d(channels, width, 1) for channels, _ in levels)
         self.smooth = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in levels)
-        self.to_quarter = nn.ModuleList(_to_quarter_scale(width, doublings) for doublings in range(len(levels)))
+        self.to_quarter = nn.ModuleList(
+            _to_quarter_scale(width, doublings=round(math.log2(stride / _STRIDES[0]))) for _, stride in levels
+        )
         self.logit = nn.Conv2d(width, 1, 1)
 
     def forward(self, pixel_values: Tensor) -> Tensor:
@@ -67,7 +73,8 @@ class BackgroundNet(nn.Module):
         maps = self.backbone(pixel_values)
         levels = [lateral(maps[i]) for i, lateral in zip(self._levels, self.lateral, strict=True)]
         for fine in range(len(levels) - 2, -1, -1):
-            levels[fine] = levels[fine] + functional.interpolate(levels[fine + 1], scale_factor=2.0, mode="nearest")
+            size = levels[fine].shape[-2:]
+            levels[fine] = levels[fine] + functional.interpolate(levels[fine + 1], size=size, mode="nearest")
         total = torch.stack(
             [branch(smooth(level)) for branch, smooth, level in zip(self.to_quarter, self.smooth, levels, strict=True)]
         ).sum(0)

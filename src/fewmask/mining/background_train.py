@@ -21,6 +21,9 @@ from fewmask.training.settings import TrainSettings
 
 ByteImage = npt.NDArray[np.uint8]
 
+UNKNOWN = 255
+"""Label of pixels that teach nothing: outside the image, or nobody knows what is there."""
+
 
 class BackgroundRecipe(BaseModel):
     """All that is chosen for one training of the background network."""
@@ -41,7 +44,7 @@ class BackgroundRecipe(BaseModel):
 
 @dataclass(frozen=True)
 class Figures:
-    """How well background and foreground are told apart, over all pixels of the held-out images."""
+    """How well background and foreground are told apart, over all known pixels of the held-out images."""
 
     foreground_iou: float
     cross_entropy: float
@@ -73,7 +76,7 @@ class BackgroundTask:
         ]
 
     def sample(self, number: int) -> tuple[ByteImage, ByteImage]:
-        """A crop uint8 [S, S, 3] and its map uint8 [S, S]: 1 instance, 0 background, 255 outside the image."""
+        """A crop uint8 [S, S, 3] and its map uint8 [S, S]: 1 instance, 0 background, 255 unknown or outside."""
         rng = np.random.default_rng((self.recipe.settings.seed, number))
         image = self.train.images[rng.integers(len(self.train.images))]
         rgb, foreground = picture(self.train, image), foreground_map(self.train, image)
@@ -85,11 +88,11 @@ class BackgroundTask:
         return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(maps))
 
     def loss(self, batch: tuple[Tensor, Tensor], device: torch.device) -> dict[str, Tensor]:
-        """Binary cross entropy over the pixels inside the images."""
+        """Binary cross entropy over the pixels whose label is known."""
         self.network.backbone.eval()
         images, maps = batch[0].to(device), batch[1].to(device)
         logits = self.network(normalised(images)).float()
-        known = maps != 255
+        known = maps != UNKNOWN
         return {"total": functional.binary_cross_entropy_with_logits(logits[known], maps[known].float())}
 
     def validate(self) -> dict[str, float]:
@@ -105,13 +108,14 @@ class BackgroundTask:
 
 
 def evaluate(network: BackgroundNet, dataset: CocoDataset) -> Figures:
-    """Foreground IoU (p_b < 0.5 counts as foreground) and mean cross entropy in nats, over all pixels."""
+    """Foreground IoU (p_b < 0.5 counts as foreground) and mean cross entropy in nats, over all known pixels."""
     intersection = union = pixels = 0
     entropy = 0.0
     network.eval()
     for image in dataset.images:
         background = network.background(picture(dataset, image)).astype(np.float64).clip(1e-6, 1 - 1e-6)
-        truth = foreground_map(dataset, image) == 1
+        labels = foreground_map(dataset, image)
+        background, truth = background[labels != UNKNOWN], labels[labels != UNKNOWN] == 1
         found = background < 0.5
         intersection += int((truth & found).sum())
         union += int((truth | found).sum())
@@ -136,11 +140,15 @@ def picture(dataset: CocoDataset, image: CocoImage) -> ByteImage:
 
 
 def foreground_map(dataset: CocoDataset, image: CocoImage) -> ByteImage:
-    """1 where any annotation of ``image``, crowds included, has a pixel, uint8 [H, W]."""
-    masks = [annotation.mask for annotation in dataset.annotations_of[image.id]]
-    if not masks:
-        return np.zeros((image.height, image.width), dtype=np.uint8)
-    return rle.decode(rle.union(masks)).astype(np.uint8)
+    """uint8 [H, W]: 1 where any annotation of ``image``, crowds included, has a pixel; UNKNOWN where only one has
+    that is marked ``"unknown": true`` in the file, as teacher labels mark what they are not sure of; else 0."""
+    labels = np.zeros((image.height, image.width), dtype=np.uint8)
+    annotations = dataset.annotations_of[image.id]
+    for value, wanted in ((UNKNOWN, True), (1, False)):
+        masks = [a.mask for a in annotations if bool(a.extra.get("unknown")) is wanted]
+        if masks:
+            labels[rle.decode(rle.union(masks)) != 0] = value
+    return labels
 
 
 def _random_crop(
@@ -157,7 +165,7 @@ def _random_crop(
     rgb, foreground = rgb[top : top + side, left : left + side], foreground[top : top + side, left : left + side]
     gain, offset = rng.uniform(0.7, 1.3, 3), rng.uniform(-20, 20)
     square = np.zeros((side, side, 3), dtype=np.uint8)
-    labels = np.full((side, side), 255, dtype=np.uint8)
+    labels = np.full((side, side), UNKNOWN, dtype=np.uint8)
     square[: rgb.shape[0], : rgb.shape[1]] = (rgb * gain + offset).clip(0, 255)
     labels[: rgb.shape[0], : rgb.shape[1]] = foreground
     return square, labels

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from fewmask.errors import CheckpointError
 
+NAME = "tiny_vit_5m"
+"""What recipes call it."""
 CHANNELS = (64, 128, 160, 320)
 STRIDES = (4, 8, 16, 16)
 

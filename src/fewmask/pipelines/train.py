@@ -18,7 +18,7 @@ from fewmask.datasets.coco import CocoDataset, read_coco
 from fewmask.datasets.json_file import load_object
 from fewmask.datasets.picture_files import picture_files
 from fewmask.datasets.ytvis import read_ytvis
-from fewmask.errors import CheckpointError, ConfigError
+from fewmask.errors import CheckpointError, ConfigError, DatasetError
 from fewmask.media.run_directory import RunDirectory
 from fewmask.minvis.pretrained import folder_of
 from fewmask.minvis.train import MinvisRecipe, MinvisTask
@@ -86,13 +86,20 @@ def train_minvis(
 
 
 def train_vipmt(
-    request: TrainRequest, data: Path, backbone: Path, *, images: Path | None = None, novel: Sequence[str] = ()
+    request: TrainRequest,
+    data: Path,
+    backbone: Path,
+    *,
+    images: Path | None = None,
+    novel: Sequence[str] = (),
+    also: Sequence[Path] = (),
 ) -> dict[str, float]:
     """Train a VIPMT network on COCO pictures or YouTube-VIS videos; its figures are those of held-out base classes.
 
     Args:
         backbone: ImageNet checkpoint of the frozen backbone.
         novel: names of classes that training must not see.
+        also: further files to train on; classes are matched by name.
 
     Raises:
         FewmaskError: a recipe, dataset, checkpoint or folder that cannot be used.
@@ -103,12 +110,13 @@ def train_vipmt(
     inputs: dict[str, Any] = {**_labelled(data, images), "backbone": backbone}
     if novel:
         inputs["novel"] = ",".join(sorted(novel))
+    inputs |= {f"also {place}": path for place, path in enumerate(also, start=1)}
     return _run(
         request,
         "vipmt",
         recipe,
         recipe.train,
-        lambda: make_task(recipe, data, backbone, root=images, novel=novel),
+        lambda: make_task(recipe, data, backbone, root=images, novel=novel, also=also),
         inputs,
     )
 
@@ -168,42 +176,53 @@ def train_clip_encoder(
 
 
 def train_background(
-    request: TrainRequest, data: Path, *, images: Path | None = None, hold_out: int = 0, imagenet: bool = True
+    request: TrainRequest,
+    data: Path,
+    *,
+    images: Path | None = None,
+    hold_out: int = 0,
+    imagenet: bool = True,
+    initial: Path | None = None,
+    require: str | None = None,
 ) -> dict[str, float]:
     """Train the foreground/background network of mining on COCO pictures.
 
     Args:
         hold_out: images whose id it divides are for validation; 0 = none.
-        imagenet: start from timm's ImageNet weights, from its cache or downloaded.
+        imagenet: start from timm's ImageNet weights, from its cache or downloaded; not used with ``initial``.
+        initial: an earlier background network, or a checkpoint of its backbone (`mining.background_initial`).
+        require: use only images with this field true in the file, such as those annotated for everything.
 
     Raises:
         FewmaskError: a recipe, dataset or folder that cannot be used, or weights that cannot be had.
     """
+    from fewmask.mining.background_initial import load_initial
     from fewmask.mining.background_net import BackgroundNet
     from fewmask.mining.background_train import BackgroundRecipe, BackgroundTask
 
     recipe = read_recipe(request.recipe, BackgroundRecipe)
 
     def task() -> TrainTask:
-        dataset = read_coco(data, images)
-        kept, held_out = _split(dataset, hold_out)
+        kept, held_out = _split(_with_field(read_coco(data, images), require), hold_out)
         torch.manual_seed(recipe.settings.seed)
         try:
-            network = BackgroundNet(recipe.network, imagenet=imagenet)
+            network = BackgroundNet(recipe.network, imagenet=imagenet and initial is None)
         except (OSError, RuntimeError) as error:
             raise CheckpointError(
-                f"{recipe.network.backbone}: ImageNet weights cannot be had ({error}); use --no-imagenet"
+                f"{recipe.network.backbone}: no ImageNet weights ({error}); give --initial FILE or --no-imagenet"
             ) from error
+        if initial is not None:
+            load_initial(network, initial)
         return BackgroundTask(network, recipe, kept, held_out)
 
-    return _run(
-        request,
-        "background",
-        recipe,
-        recipe.settings,
-        task,
-        {**_labelled(data, images), "imagenet": imagenet, "hold_out": hold_out},
-    )
+    inputs = {
+        **_labelled(data, images),
+        "imagenet": imagenet and initial is None,
+        "hold_out": hold_out,
+        "initial": initial,
+        "require": require,
+    }
+    return _run(request, "background", recipe, recipe.settings, task, inputs)
 
 
 def read_recipe(path: Path, kind: type[Recipe]) -> Recipe:
@@ -279,6 +298,17 @@ def _minvis_data(recipe: MinvisRecipe, path: Path, images: Path | None) -> Train
     return coco_data(
         read_coco(path, images), class_agnostic=recipe.class_agnostic, hold_out=recipe.hold_out, require=recipe.require
     )
+
+
+def _with_field(dataset: CocoDataset, field: str | None) -> CocoDataset:
+    """The images with this field true in the file; all where none is asked for."""
+    if field is None:
+        return dataset
+    images = tuple(image for image in dataset.images if image.extra.get(field))
+    if not images:
+        raise DatasetError(f"{dataset.path}: no image has the field {field!r} set; leave --require out or correct it")
+    ids = {image.id for image in images}
+    return replace(dataset, images=images, annotations=tuple(a for a in dataset.annotations if a.image_id in ids))
 
 
 def _split(dataset: CocoDataset, hold_out: int) -> tuple[CocoDataset, CocoDataset | None]:

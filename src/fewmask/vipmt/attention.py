@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from fewmask.vipmt.initial_scales import keep_scale
+
 OUTSIDE = -10_000.0
 """Delta of eq 4. The paper's minus infinity gives NaN on an empty mask; a finite value cannot."""
 
@@ -21,6 +23,8 @@ class MaskedAttention(nn.Module):
         self.key = nn.Linear(channels, channels, bias=False)
         self.value = nn.Linear(channels, channels, bias=False)
         self.output = nn.Linear(channels, channels, bias=False)
+        keep_scale(self.value)
+        keep_scale(self.output)
         self.dropout = nn.Dropout(dropout)
 
     def weights(self, prototype: Tensor, tokens: Tensor, inside: Tensor) -> Tensor:

@@ -17,6 +17,9 @@ from fewmask.media.rle import BoolMask, Rle
 
 MIN_AREA_SHARE = 0.005
 """A class counts as shown by a picture where it covers at least this share of it; smaller ones fill no token."""
+UNKNOWN_SHARE = 0.2
+"""Most unknown area of a class over its known area in a picture that shows it."""
+_FRESH_VIEWS = 2**31
 
 
 @dataclass(frozen=True)
@@ -70,8 +73,14 @@ class EpisodeSampler:
     clips: int = 3
     memory_length: int = 5
     views: int = 4
-    """Augmentations per picture; a small number, so that backbone features can be cached."""
+    """Augmentations per picture; a small number, so that backbone features can be cached. 0 = ever new ones."""
     seed: int = 0
+    clip_stride: int = 1
+    """Frames from one frame of a video's clip to the next; where the video is too short for it, fewer."""
+    crowded: float = 0.0
+    """Share of the episodes whose query shows other classes too, so that who segments whatever stands out is wrong."""
+    absent: float = 0.0
+    """Share of the episodes whose query does not show the class at all: all of its masks are empty."""
 
     def __post_init__(self) -> None:
         for category in self.categories:
@@ -92,12 +101,14 @@ class EpisodeSampler:
         """
         candidates = {video.name: video for video in self.showing(category)}
         key = (self.seed, category, number)
-        query_name, *others = draw(candidates, len(candidates), "vipmt episode", *key)
+        order = draw(candidates, len(candidates), "vipmt episode", *key)
+        query, shown = self._query(category, number, [candidates[name] for name in order])
+        others = [name for name in order if name != query.name]
         supports = tuple(
             Shot(self._any_frame(candidates[name], category, number), self._view(name, *key))
             for name in others[: self.shots]
         )
-        clips = self._clips(candidates[query_name], category, number)
+        clips = self._clips(query, shown, category, number)
         memories: list[tuple[Shot, ...]] = [()]
         for index in range(1, len(clips)):
             past = [shot for clip in clips[:index][-2:] for shot in clip]
@@ -105,22 +116,42 @@ class EpisodeSampler:
             memories.append(tuple(past[i] for i in sorted(draw(range(len(past)), count, "vipmt past", *key, index))))
         return TrainingEpisode(category, supports, clips, tuple(memories))
 
-    def _clips(self, video: LabelledVideo, category: int, number: int) -> tuple[tuple[Shot, ...], ...]:
+    def _query(
+        self, category: int, number: int, candidates: Sequence[LabelledVideo]
+    ) -> tuple[LabelledVideo, Sequence[int]]:
+        """The query and the frames of it that may be used; ``candidates`` show the class, in the order of the draw."""
+        chance = seed_of("vipmt query", self.seed, category, number) % 1000 / 1000
+        if chance < self.absent:
+            (other,) = draw([c for c in self.categories if c != category], 1, "vipmt absent", self.seed, number)
+            without = {video.name: video for video in self.showing(other) if not video.shown.get(category)}
+            if without:
+                (name,) = draw(without, 1, "vipmt without", self.seed, category, number)
+                return without[name], without[name].shown[other]
+        crowded = [video for video in candidates if len(video.shown) > 1] if chance < self.absent + self.crowded else []
+        video = crowded[0] if crowded else candidates[0]
+        return video, video.shown[category]
+
+    def _clips(
+        self, video: LabelledVideo, shown: Sequence[int], category: int, number: int
+    ) -> tuple[tuple[Shot, ...], ...]:
         key = (self.seed, category, number)
-        shown, length = video.shown[category], self.clip_length
+        length = self.clip_length
         if len(shown) == 1:  # a still: the clip is one picture through changing views
-            first = self._view(video.name, *key)
             frame = video.frames[shown[0]]
             return tuple(
-                tuple(Shot(frame, (first + clip * length + t) % self.views) for t in range(length))
+                tuple(Shot(frame, self._next_view(video.name, clip * length + t, *key)) for t in range(length))
                 for clip in range(self.clips)
             )
         view = self._view(video.name, *key)
-        ends = list(range(length, len(shown) + 1, length)) or [len(shown)]
+        stride = max(min(self.clip_stride, len(shown) // length), 1)
+        ends = list(range(length * stride, len(shown) + 1, length)) or [len(shown)]
         chosen = sorted(draw(ends, min(self.clips, len(ends)), "vipmt clips", *key))
         chosen += [chosen[-1]] * (self.clips - len(chosen))
         return tuple(
-            tuple(Shot(video.frames[shown[i]], view) for i in range(max(end - length, 0), end)) for end in chosen
+            tuple(
+                Shot(video.frames[shown[i]], view) for i in range(max(end - length * stride, 0), end)[::-stride][::-1]
+            )
+            for end in chosen
         )
 
     def _any_frame(self, video: LabelledVideo, category: int, number: int) -> LabelledFrame:
@@ -128,20 +159,38 @@ class EpisodeSampler:
         return video.frames[index]
 
     def _view(self, name: str, *key: int) -> int:
-        return seed_of("vipmt view", name, *key) % self.views
+        return seed_of("vipmt view", name, *key) % (self.views or _FRESH_VIEWS)
+
+    def _next_view(self, name: str, place: int, *key: int) -> int:
+        """Of a still as a clip: one after the other, so that all are different as far as there are enough."""
+        return (self._view(name, *key) + place) % (self.views or _FRESH_VIEWS)
 
 
 def videos_of_coco(dataset: CocoDataset, categories: Iterable[int]) -> list[LabelledVideo]:
-    """Every image as a still; crowds count as part of the object."""
+    """Every image as a still; crowds count as part of the object.
+
+    What teacher labels mark as ``"unknown": true`` counts as nothing, and the image does not show a class of which so
+    much is unknown that its mask could not be trusted.
+    """
     wanted = set(categories)
     videos = []
     for image in dataset.images:
         masks: dict[int, list[Rle]] = {}
+        unknown: dict[int, int] = {}
         for annotation in dataset.annotations_of[image.id]:
-            if annotation.category_id in wanted:
+            if annotation.category_id not in wanted:
+                continue
+            if annotation.extra.get("unknown"):
+                unknown[annotation.category_id] = unknown.get(annotation.category_id, 0) + rle.area(annotation.mask)
+            else:
                 masks.setdefault(annotation.category_id, []).append(annotation.mask)
         union = {category: rle.union(found) for category, found in masks.items()}
-        shown = {c: (0,) for c, mask in union.items() if rle.area(mask) >= MIN_AREA_SHARE * image.height * image.width}
+        areas = {category: rle.area(mask) for category, mask in union.items()}
+        shown = {
+            category: (0,)
+            for category, area in areas.items()
+            if area >= MIN_AREA_SHARE * image.height * image.width and unknown.get(category, 0) <= UNKNOWN_SHARE * area
+        }
         if shown:
             mask_of = partial(_mask_of, union, (image.height, image.width))
             frame = LabelledFrame(f"image {image.id}", dataset.path_of(image), mask_of)

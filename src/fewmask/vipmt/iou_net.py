@@ -31,10 +31,18 @@ class IoUNet(nn.Module):
 
     def forward(self, features: FrameFeatures, maps: Tensor) -> Tensor:
         """Frame features and maps [T, 5, h, w] (mask first) -> predicted IoU [T] in (0, 1)."""
+        return self.judge(self.look(features), maps)
+
+    def look(self, features: FrameFeatures) -> Tensor:
+        """What does not depend on the mask, [T, W, h, w]; several masks of the same frames can share it."""
         first, *others = features.blocks
         x = torch.cat((self.shrink(first).relu(), *others), dim=1)
-        x = self.fuse2(self.fuse1(x).relu()).relu()
-        x = self.conv1(torch.cat((x, maps), dim=1)).relu()
+        seen: Tensor = self.fuse2(self.fuse1(x).relu()).relu()
+        return seen
+
+    def judge(self, seen: Tensor, maps: Tensor) -> Tensor:
+        """Predicted IoU [T] of the masks in ``maps`` [T, 5, h, w] on frames that were ``look``ed at."""
+        x = self.conv1(torch.cat((seen, maps), dim=1)).relu()
         x = self.conv4(self.conv3(self.conv2(x).relu()).relu()).relu()
         if x.shape[-2:] != self.grid:
             x = functional.adaptive_avg_pool2d(x, self.grid)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from fewmask.vipmt.attention import FeedForward, MaskedAttention, PostNorm
 from fewmask.vipmt.config import VIPMTConfig
 from fewmask.vipmt.exemplars import Exemplars
+from fewmask.vipmt.initial_scales import PROTOTYPE_DEVIATION
 from fewmask.vipmt.query_activation import QueryActivation
 
 
@@ -142,7 +143,7 @@ class PrototypeTransformer(nn.Module):
 
     def __init__(self, config: VIPMTConfig) -> None:
         super().__init__()
-        self.prototype = nn.Parameter(torch.randn(config.channels))
+        self.prototype = nn.Parameter(PROTOTYPE_DEVIATION * torch.randn(config.channels))
         self.level_embedding = nn.Parameter(torch.randn(config.channels))
         self.clip_embedding = MaskEmbedding(config.channels, config.attention_dropout)
         self.frame_embedding = MaskEmbedding(config.channels, config.attention_dropout)

@@ -101,18 +101,27 @@ def bce(logits: Tensor, inside: Tensor) -> Tensor:
     return functional.binary_cross_entropy_with_logits(logits, inside.to(logits.dtype))
 
 
-def ccds_loss(clips: Sequence[SegmentedClip], form: Literal["code", "paper"] = "code") -> Tensor:
+def ccds_loss(
+    clips: Sequence[SegmentedClip],
+    form: Literal["code", "paper"] = "code",
+    on: Literal["adjusted", "merged"] = "adjusted",
+) -> Tensor:
     """Cross-category discriminative segmentation loss (eq 17-18).
 
     Clip b's prototypes must find nothing on the object of clip j, whose class is another one. "paper" averages over
     the ordered pairs, each divided by its own number of object tokens, and sums over the iterations. "code" pools
     the tokens of the whole batch before dividing and averages over the iterations. A batch of one gives 0.
+
+    ``on``: F_j is the adjusted backbone feature, as released, which knows nothing of the class asked for: prototypes
+    that are the same for all classes satisfy it. Or, our deviation, "merged": F_0 with j's prototype and prior in it,
+    the very tokens on which j's own prototypes must find the object; only prototypes that depend on the class do.
     """
     pairs = [(b, j) for b in range(len(clips)) for j in range(len(clips)) if b != j]
     if not pairs:
         return clips[0].result.logits.new_zeros(())
+    features = [clip.result.query.adjusted if on == "adjusted" else clip.result.query.tokens for clip in clips]
     objects = [
-        clip.result.query.adjusted.permute(0, 2, 3, 1)[to_tokens(clip.masks)] for clip in clips
+        tokens.permute(0, 2, 3, 1)[to_tokens(clip.masks)] for tokens, clip in zip(features, clips, strict=True)
     ]  # [n_j, C] each: F_j restricted to O_j
     sums = [_false_alarm(clips[b].result, objects[j]) for b, j in pairs]
     if form == "paper":
@@ -150,13 +159,18 @@ def score_loss(clips: Sequence[SegmentedClip]) -> Tensor:
 
 
 def clip_losses(
-    clips: Sequence[SegmentedClip], *, ccds: Literal["code", "paper", "off"] = "code", score: bool = True
+    clips: Sequence[SegmentedClip],
+    *,
+    ccds: Literal["code", "paper", "off"] = "code",
+    ccds_on: Literal["adjusted", "merged"] = "adjusted",
+    score: bool = True,
 ) -> ClipLosses:
     """All losses of a batch of clips of different classes.
 
     Args:
         clips: one per batch item.
         ccds: form of eq 17-18, or "off" (the rows above "VIPMT" in Table 4).
+        ccds_on: the features that eq 17-18 look at; see `ccds_loss`.
         score: whether the IoU network learns from these predictions (its "real" mode).
     """
     main = main_loss(clips)
@@ -164,6 +178,6 @@ def clip_losses(
     return ClipLosses(
         main=main,
         auxiliary=auxiliary_loss(clips),
-        ccds=zero if ccds == "off" else ccds_loss(clips, ccds),
+        ccds=zero if ccds == "off" else ccds_loss(clips, ccds, ccds_on),
         score=score_loss(clips) if score else zero,
     )

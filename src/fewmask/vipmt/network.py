@@ -94,18 +94,29 @@ class VIPMTNetwork(nn.Module):
         return self.activation.exemplars(features, masks.to(self.device))
 
     def segment(
-        self, features: FrameFeatures, size: tuple[int, int], support: Exemplars, memory: Exemplars | None = None
+        self,
+        features: FrameFeatures,
+        size: tuple[int, int],
+        support: Exemplars,
+        memory: Exemplars | None = None,
+        *,
+        iterated: Exemplars | None = None,
     ) -> ClipSegmentation:
-        """Segment T encoded frames of ``size`` (H, W) pixels; memory of zero frames is the same as none."""
+        """Segment T encoded frames of ``size`` (H, W) pixels; memory of zero frames is the same as none.
+
+        ``iterated``: what the iterations look at in place of the supports, to tell whether they look at all.
+        """
         exemplars = support if memory is None else Exemplars.join([support, memory])
+        shown = support if iterated is None else iterated
+        seen = shown if memory is None else Exemplars.join([shown, memory])
         query = self.activation(features, exemplars)
         height, width = query.tokens.shape[-2:]
         position = sine_position_2d(height, width, self.config.channels, like=query.tokens)
         tokens, iterations = self.transformer(
             query.tokens,
             query.initial_logits.detach().argmax(1) == 1,
-            exemplars,
-            len(support),
+            seen,
+            len(shown),
             position,
         )
         token_logits = self.head(tokens)

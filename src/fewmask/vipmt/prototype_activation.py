@@ -9,6 +9,7 @@ from fewmask.vipmt.backbone import FrameFeatures
 from fewmask.vipmt.config import VIPMTConfig
 from fewmask.vipmt.exemplars import Exemplars
 from fewmask.vipmt.heads import residual_block
+from fewmask.vipmt.initial_scales import keep_scale_through_relu, prior_column
 from fewmask.vipmt.similarity import compared_features, prior_maps, region_pixels
 from fewmask.vipmt.token_masks import repair_degenerate, to_tokens
 
@@ -41,8 +42,9 @@ class PrototypeActivation(nn.Module):
         self.adjust_support = nn.Conv2d(fused, channels, 1, bias=False)
         self.merge_query = nn.Conv2d(2 * channels + 1, channels, 1, bias=False)
         self.merge_support = nn.Conv2d(2 * channels, channels, 1, bias=False)
-        # Not said in the paper: one channel among many would go unheard for thousands of steps at the usual scale.
-        nn.init.normal_(self.merge_query.weight[:, -1])
+        for layer in (self.adjust_query, self.adjust_support, self.merge_query, self.merge_support):
+            keep_scale_through_relu(layer)
+        prior_column(self.merge_query.weight)
         self.initial_residual = residual_block(channels)
         self.initial_classifier = nn.Sequential(
             nn.Conv2d(channels, channels, 3, padding=1, bias=False),

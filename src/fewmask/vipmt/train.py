@@ -1,7 +1,6 @@
 """What the training loop needs to know of VIPMT (sections 4.4 and 5.1)."""
 
-import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,22 +10,18 @@ import torch
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from torch import Tensor, nn
 
-from fewmask.datasets.coco import read_coco
 from fewmask.datasets.draws import draw_weighted, seed_of
-from fewmask.datasets.ytvis import read_ytvis
-from fewmask.errors import CheckpointError, ConfigError, DatasetError
+from fewmask.errors import CheckpointError, ConfigError
 from fewmask.models.checkpoint_file import read_checkpoint
 from fewmask.training.settings import TrainSettings
+from fewmask.vipmt.collapse import differing_share
 from fewmask.vipmt.config import VIPMTConfig
 from fewmask.vipmt.convert import save_weights
 from fewmask.vipmt.episodes import (
     EpisodeSampler,
-    LabelledVideo,
     Shot,
     TrainingEpisode,
     split_categories,
-    videos_of_coco,
-    videos_of_ytvis,
 )
 from fewmask.vipmt.exemplars import Exemplars
 from fewmask.vipmt.feature_cache import FeatureCache
@@ -35,6 +30,7 @@ from fewmask.vipmt.mask_noise import noisy_masks
 from fewmask.vipmt.network import VIPMTNetwork
 from fewmask.vipmt.similarity import compared_features, structural_similarity_maps
 from fewmask.vipmt.token_masks import to_tokens
+from fewmask.vipmt.training_videos import merged_videos, read_videos
 from fewmask.vipmt.views import shot_mask
 
 
@@ -53,14 +49,27 @@ class VIPMTRecipe(BaseModel):
     clip_length: int | None = Field(
         None, ge=1, description="frames of a training clip; null = the network's. Of stills two say as much as five"
     )
-    views: int = Field(4, ge=1, description="augmentations per picture")
+    views: int = Field(
+        4, ge=0, description="augmentations per picture; 0 = ever new ones, whose features cannot be kept"
+    )
+    clip_stride: int = Field(1, ge=1, description="frames of a video from one frame of a clip to the next")
+    crowded: float = Field(0.0, ge=0, le=1, description="share of episodes whose query shows other classes as well")
+    absent: float = Field(
+        0.0, ge=0, le=1, description="share of episodes whose query does not show the class; the released code has none"
+    )
     ccds: Literal["code", "paper", "off"] = "code"
+    ccds_on: Literal["adjusted", "merged"] = Field(
+        "adjusted",
+        description="features that eq 18 looks at: as released, or those with the class in them (losses.ccds_loss)",
+    )
     memory_after: int = Field(0, ge=0, description="steps before memory is used; the released code waits half a run")
     clips_before_memory: int | None = Field(
         None, ge=1, description="clips per episode until then; null = all. Fewer leave time for more episodes"
     )
-    iou_training: Literal["real", "noisy"] = Field(
-        "real", description="IoUNet learns from predictions, or from noisy true masks (on videos or on images)"
+    iou_training: Literal["real", "noisy", "mixed"] = Field(
+        "real",
+        description="IoUNet learns from predictions, from noisy true masks (on videos or on images), or from both, "
+        "from empty masks and from outlines that belong elsewhere",
     )
     iou_rate: float = Field(
         1.0, gt=0, description="learning rate of IoUNet relative to the rest; its sigmoid dies where steps are large"
@@ -112,7 +121,7 @@ class VIPMTTask:
             )
         self.recipe, self.sampler, self.validation = recipe, sampler, validation
         self.network = self._vipmt = network
-        self.features = FeatureCache(network, recipe.cache_bytes)
+        self.features = FeatureCache(network, recipe.cache_bytes if recipe.views else 0)
         self._weights = {c: len(sampler.showing(c)) ** recipe.class_balance for c in sampler.categories}
 
     def parameter_groups(self, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
@@ -153,25 +162,40 @@ class VIPMTTask:
                 features = self.features.get(item.episode.clips[index])
                 result = self._vipmt.segment(features, self._vipmt.config.input_size, support, memory)
                 clips.append(SegmentedClip(result, masks, torch.cat((support_masks, memory_masks))))
-            losses = clip_losses(clips, ccds=self.recipe.ccds, score=self.recipe.iou_training == "real")
+            losses = clip_losses(
+                clips,
+                ccds=self.recipe.ccds,
+                ccds_on=self.recipe.ccds_on,
+                score=self.recipe.iou_training != "noisy",
+            )
             parts = {"main": losses.main, "auxiliary": losses.auxiliary, "ccds": losses.ccds, "score": losses.score}
             for name, value in parts.items():
                 sums[name] = sums.get(name, value.new_zeros(())) + value
-        if self.recipe.iou_training == "noisy":
-            sums["score"] = torch.stack(
-                [self._noisy_score(item, support) for item, (support, _) in zip(batch, supports, strict=True)]
+        if self.recipe.iou_training != "real":
+            truths = [to_tokens(self.masks(item.episode, item.episode.clips[0])) for item in batch]
+            made_up = torch.stack(
+                [
+                    self._made_up_score(item, support, truths[place], truths[place - 1])
+                    for place, (item, (support, _)) in enumerate(zip(batch, supports, strict=True))
+                ]
             ).mean()
+            sums["score"] = made_up + (sums["score"] if self.recipe.iou_training == "mixed" else 0)
         return {"total": torch.stack(list(sums.values())).sum(), **sums}
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """Mean J of two clips of held-out base classes, the second with the true masks of the first as memory.
+        """Figures on two clips of held-out base classes, the second with the true masks of the first as memory.
 
-        Beside it the J of the thresholded prior, the untrained guess on the same features.
+        ``j``, ``j_memory``: mean J of the first and of the second clips. ``j_prior``: of the thresholded prior, the
+        untrained guess on the same features. ``j_other``: of the first, where the iterations are shown the supports of
+        the episode before, which is of another class: as high as ``j`` means that they do not look. ``differing``: the
+        share of the last clip prototype that differs between episodes; 0 = a constant (collapse.py). ``score_error``:
+        IoUNet's mean absolute error.
         """
         if self.validation is None:
             return {}
-        scores: dict[str, list[float]] = {"j": [], "j_memory": [], "j_prior": []}
+        scores: dict[str, list[float]] = {}
+        prototypes, before, size = [], None, self._vipmt.config.input_size
         categories = self.validation.categories
         for number in range(self.recipe.validation_episodes):
             episode = self.validation.draw(categories[number % len(categories)], number)
@@ -180,11 +204,19 @@ class VIPMTTask:
                 memory = self.encode(episode, episode.memories[index])[0] if episode.memories[index] else None
                 masks = self.masks(episode, episode.clips[index])
                 features = self.features.get(episode.clips[index])
-                result = self._vipmt.segment(features, self._vipmt.config.input_size, support, memory)
-                scores[name] += iou_labels(result.masks, masks).tolist()
+                result = self._vipmt.segment(features, size, support, memory)
+                found = iou_labels(result.masks, masks)
+                scores.setdefault(name, []).extend(found.tolist())
                 if index == 0:
-                    scores["j_prior"] += iou_labels(result.prior > 0.5, to_tokens(masks)).tolist()
-        return {name: float(np.mean(values)) for name, values in scores.items() if values}
+                    prototypes.append(result.iterations[-1].clip_prototype)
+                    scores.setdefault("j_prior", []).extend(iou_labels(result.prior > 0.5, to_tokens(masks)).tolist())
+                    scores.setdefault("score_error", []).extend((result.iou_scores - found).abs().tolist())
+                    if before is not None and len(categories) > 1:
+                        other = self._vipmt.segment(features, size, support, iterated=before)
+                        scores.setdefault("j_other", []).extend(iou_labels(other.masks, masks).tolist())
+            before = support
+        figures = {name: float(np.mean(values)) for name, values in scores.items()}
+        return figures | ({"differing": differing_share(torch.stack(prototypes))} if prototypes else {})
 
     def save(self, folder: Path) -> None:
         """Write weights as `VIPMT.from_pretrained` reads them."""
@@ -201,42 +233,26 @@ class VIPMTTask:
         masks = np.stack([shot_mask(shot, episode.category, size) for shot in shots])
         return torch.from_numpy(masks).to(self._vipmt.device)
 
-    def _noisy_score(self, item: _Numbered, support: Exemplars) -> Tensor:
-        """IoUNet's loss on noisy true masks (its "video" and "image" modes), summed over a clip's frames."""
+    def _made_up_score(self, item: _Numbered, support: Exemplars, truth: Tensor, elsewhere: Tensor) -> Tensor:
+        """IoUNet's loss on masks that no network predicted, summed over a clip's frames.
+
+        Noisy true masks are its "video" and "image" modes. In "mixed" training every other frame gets one that noise
+        does not make: none at all, or ``elsewhere``, the outline of another episode's object. Bool [T, h, w] both.
+        """
         generator = torch.Generator().manual_seed(seed_of("vipmt noise", item.number))
-        shots = item.episode.clips[0]
-        truth = to_tokens(self.masks(item.episode, shots))
-        noisy = noisy_masks(truth.cpu(), generator).to(truth.device)
-        features = self.features.get(shots)
-        pooled = compared_features(features, self._vipmt.config)
-        maps = structural_similarity_maps(pooled, noisy, support.regions)
-        scores = self._vipmt.iou_net(features, torch.cat((noisy[:, None].to(maps.dtype), maps), dim=1))
-        loss: Tensor = (scores - iou_labels(noisy, truth).to(scores.dtype)).abs().sum()
+        masks = noisy_masks(truth.cpu(), generator).to(truth.device)
+        if self.recipe.iou_training == "mixed":
+            for t in range(len(masks)):
+                chance = float(torch.rand((), generator=generator))
+                if chance < 0.15:
+                    masks[t] = False
+                elif chance < 0.5:
+                    masks[t] = elsewhere[t % len(elsewhere)]
+        features = self.features.get(item.episode.clips[0])
+        maps = structural_similarity_maps(compared_features(features, self._vipmt.config), masks, support.regions)
+        scores = self._vipmt.iou_net(features, torch.cat((masks[:, None].to(maps.dtype), maps), dim=1))
+        loss: Tensor = (scores - iou_labels(masks, truth).to(scores.dtype)).abs().sum()
         return loss
-
-
-def read_videos(data: Path, root: Path | None = None) -> tuple[list[LabelledVideo], Mapping[int, str]]:
-    """The labelled videos of a COCO or YouTube-VIS format file, and its category names.
-
-    Args:
-        data: the JSON file.
-        root: folder of the pictures; by default what the format's reader takes.
-
-    Raises:
-        DatasetError: malformed, or of neither format.
-    """
-    try:
-        keys = set(json.loads(data.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise DatasetError(f"{data}: cannot be read as JSON ({' '.join(str(error).split())})") from error
-    if "videos" in keys:
-        videos = read_ytvis(data)
-        names = {category.id: category.name for category in videos.categories}
-        return videos_of_ytvis(videos, root or data.parent / "JPEGImages", names), names
-    if "images" in keys:
-        images = read_coco(data, root)
-        return videos_of_coco(images, images.categories), images.categories
-    raise DatasetError(f"{data}: neither 'videos' nor 'images' in it; give a YouTube-VIS or COCO format file")
 
 
 def load_backbone(network: VIPMTNetwork, path: Path) -> None:
@@ -255,7 +271,13 @@ def load_backbone(network: VIPMTNetwork, path: Path) -> None:
 
 
 def make_task(
-    recipe: VIPMTRecipe, data: Path, backbone: Path, *, root: Path | None = None, novel: Collection[str] = ()
+    recipe: VIPMTRecipe,
+    data: Path,
+    backbone: Path,
+    *,
+    root: Path | None = None,
+    novel: Collection[str] = (),
+    also: Sequence[Path] = (),
 ) -> VIPMTTask:
     """The task that `fewmask train vipmt` runs.
 
@@ -265,11 +287,12 @@ def make_task(
         backbone: checkpoint of the frozen backbone.
         root: folder of the pictures.
         novel: names of classes that training must not see.
+        also: further files, of classes with the same names or others; their pictures lie where their format has them.
 
     Raises:
         DatasetError, CheckpointError, ConfigError: see the parts; or ``novel`` names a class that the data lacks.
     """
-    videos, names = read_videos(data, root)
+    videos, names = merged_videos([read_videos(data, root), *map(read_videos, also)])
     unknown = sorted(set(novel) - set(names.values()))
     if unknown:
         raise ConfigError(f"novel class {unknown[0]!r} is not a class of {data}")
@@ -289,6 +312,9 @@ def make_task(
             memory_length=recipe.network.memory_length,
             views=recipe.views,
             seed=recipe.train.seed,
+            clip_stride=recipe.clip_stride,
+            crowded=recipe.crowded,
+            absent=recipe.absent if categories is train else 0.0,
         )
 
     return VIPMTTask(recipe, network, sampler(train), sampler(held) if held else None)

@@ -1,4 +1,5 @@
-"""Augmentations that are numbered, so that a frozen backbone's features can be kept for each."""
+"""Augmentations by number: the same number moves and colours every picture alike, so that the frames of a clip stay
+together, and a frozen backbone's features can be kept for each."""
 
 import cv2
 import numpy as np
@@ -10,7 +11,11 @@ from fewmask.vipmt.episodes import Shot
 from fewmask.vipmt.letterbox import Letterbox
 
 SCALE, SHEAR, ROTATE, SHIFT = 0.25, 10.0, 15.0, 0.1
-"""Largest change of size, shear and rotation in degrees, and shift as a share of the side."""
+"""Largest change of size, shear and rotation in degrees, and shift as a share of the side. The paper's code has 0.05
+and no shift, but crops."""
+GAIN, OFFSET = 0.15, 15.0
+"""Largest change of contrast, common to the channels and again for each alone, and of brightness in grey levels. The
+paper's code has 0.03, common only, and 5."""
 
 
 def load_shot(shot: Shot, category: int, size: tuple[int, int]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
@@ -26,7 +31,15 @@ def shot_picture(shot: Shot, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
     """The picture alone, uint8 [H, W, 3]."""
     rgb = read_rgb(shot.frame.path)
     placed = Letterbox.fit((rgb.shape[0], rgb.shape[1]), size).image(rgb)
-    return np.asarray(_seen(placed, shot, cv2.INTER_LINEAR), dtype=np.uint8)
+    moved = np.asarray(_seen(placed, shot, cv2.INTER_LINEAR), dtype=np.uint8)
+    if shot.view == 0:
+        return moved
+    generator = np.random.default_rng(seed_of("vipmt colour", shot.view))
+    common, *each = 1 + GAIN * generator.uniform(-1, 1, 4)
+    offset = OFFSET * generator.uniform(-1, 1)
+    coloured = moved.astype(np.float32) * (common * np.array(each, dtype=np.float32)) + offset
+    inside = moved.any(axis=2, keepdims=True)  # the bars stay black, as at test time
+    return np.asarray(np.where(inside, coloured.clip(0, 255), 0), dtype=np.uint8)
 
 
 def shot_mask(shot: Shot, category: int, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
