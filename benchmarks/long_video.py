@@ -43,7 +43,8 @@ def resident_mib():
 
 def child_stream(video, out, short_side):
     """The pipeline users run; prints JSON."""
-    from fewmask.pipelines.segment import SegmentRequest, run_segment
+    from fewmask.pipelines.segment import run_segment
+    from fewmask.pipelines.segment_request import EveryObject, RunOptions
 
     course = []
 
@@ -52,8 +53,8 @@ def child_stream(video, out, short_side):
             course.append((done, round(resident_mib(), 1)))
 
     started = time.monotonic()
-    request = SegmentRequest(source=str(video), out=Path(out), short_side=short_side, mode="bounded")
-    summary = run_segment(request, progress)
+    request = EveryObject(short_side=short_side, mode="bounded")
+    summary = run_segment(RunOptions(source=str(video), out=Path(out)), request, progress)
     report(summary.frames, started, course)
 
 

@@ -17,6 +17,7 @@ from fewmask.media.run_directory import RunDirectory
 from fewmask.minvis.stream import MinVIS
 from fewmask.minvis.stream_settings import StreamSettings
 from fewmask.pipelines.runner import stream_to_directory
+from fewmask.pipelines.segment_request import RunOptions
 
 SETTINGS = StreamSettings(top_k=6, mode="exact", batch=4)
 
@@ -41,11 +42,10 @@ def run(out, source, *, outputs=None, resume=False, die_at=None, skip_broken=Fal
     directory = start(out, source, resume=resume)
     summary = stream_to_directory(
         model.open_stream(SETTINGS),
-        str(source),
+        RunOptions(source=str(source), out=out, skip_broken=skip_broken),
         directory,
         outputs or Outputs(min_score=0.5),
         progress=progress,
-        skip_broken=skip_broken,
     )
     return summary, model.segmenter.frames_seen
 

@@ -17,7 +17,7 @@ from fewmask.media.frames import open_frames
 from fewmask.pipelines import segment_support
 from fewmask.pipelines.runner import _Stored, _stored
 from fewmask.pipelines.segment import run_segment
-from fewmask.pipelines.segment_request import SegmentRequest
+from fewmask.pipelines.segment_request import ClassShown, RunOptions
 from fewmask.vipmt.model import VIPMT
 
 FRAMES = 74
@@ -53,8 +53,12 @@ def segment(weights, supports):
             if die_at is not None and done > die_at:
                 raise Killed
 
-        wanted = {"support": supports, "weights": weights, "device": "cpu", "overlay": False, **options}
-        return run_segment(SegmentRequest(source=str(source), out=out, **wanted), progress)
+        wanted = {"support": supports, **options}
+        own = {name: wanted.pop(name) for name in ClassShown.__dataclass_fields__ if name in wanted}
+        run = RunOptions(
+            source=str(source), out=out, **{"weights": weights, "device": "cpu", "overlay": False, **wanted}
+        )
+        return run_segment(run, ClassShown(**own), progress)
 
     return run
 
@@ -175,13 +179,11 @@ def test_exports(segment, clip, tmp_path):
 
 
 @pytest.mark.parametrize(("options", "named"), [
-    ({"batch": "4"}, "--batch cannot be used with --support"),
-    ({"short_side": 64}, "--short-side"),
-    ({"pool": Path("pool")}, "--pool cannot be used with --support"),
+    ({"support": Path("nothing")}, "nothing"),
+    ({"negative": Path("nowhere")}, "--negative"),
     ({"instances": "some"}, "components"),
     ({"weights": "nowhere"}, "nowhere"),
     ({"exports": ("voc",)}, "voc"),
-    ({"support": None, "instances": "components"}, "--instances"),
 ])  # fmt: skip
 def test_impossible_requests_are_refused_before_any_work(segment, clip, tmp_path, options, named):
     with pytest.raises(FewmaskError, match=named):

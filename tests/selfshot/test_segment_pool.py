@@ -20,7 +20,7 @@ from fewmask.media.frames import open_frames
 from fewmask.media.results import FrameResult
 from fewmask.pipelines import segment_pool
 from fewmask.pipelines.segment import run_segment
-from fewmask.pipelines.segment_request import SegmentRequest
+from fewmask.pipelines.segment_request import RunOptions, SharedWithPool
 from fewmask.retrieval.pool import Pool, find_videos
 from fewmask.selfshot.pretrained import save_transformer
 from fewmask.selfshot.segment import SelfShot
@@ -69,8 +69,11 @@ def segment(weights, videos, monkeypatch):
             if die_at is not None and done > die_at:
                 raise Killed
 
-        wanted = {"pool": videos / "pool", "shots": 2, "weights": weights, "device": "cpu", **options}
-        return run_segment(SegmentRequest(source=str(source or videos / "query.mp4"), out=out, **wanted), progress)
+        wanted = {"pool": videos / "pool", "shots": 2, **options}
+        own = {name: wanted.pop(name) for name in SharedWithPool.__dataclass_fields__ if name in wanted}
+        run = {"weights": weights, "device": "cpu", **wanted}
+        run = RunOptions(source=str(source or videos / "query.mp4"), out=out, **run)
+        return run_segment(run, SharedWithPool(**own), progress)
 
     return run
 
@@ -188,8 +191,6 @@ def test_settings_from_few_shot_to_random(segment, videos, tmp_path):
     assert {how for _, how in origins(tmp_path / "random")} == {"random"}
     with pytest.raises(ConfigError, match="raise -k"):
         segment(tmp_path / "x", support_video=given, shots=1)
-    with pytest.raises(ConfigError, match="batch"):
-        segment(tmp_path / "x", batch="4")
     with pytest.raises(ConfigError, match="shots"):
         segment(tmp_path / "x", pool=None, shots=2)
     assert not (tmp_path / "x").exists()

@@ -29,14 +29,24 @@ def say_json(value: Mapping[str, Any]) -> None:
     say(json.dumps(value, default=str))
 
 
+def counted(number: int, thing: str) -> str:
+    """So many of a thing: 1 frame, 2 frames."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
 class Progress:
     """Progress with the time left: a bar on a terminal, a line every ten seconds elsewhere.
 
     Call it with (done, total); total may be None.
+
+    Args:
+        what: is counted, in the plural.
+        quiet: say nothing.
+        first: what is done before the first is counted; shown at once on a terminal.
     """
 
-    def __init__(self, what: str, *, quiet: bool = False) -> None:
-        self._what, self._quiet = what, quiet
+    def __init__(self, what: str, *, quiet: bool = False, first: str | None = None) -> None:
+        self._what, self._quiet, self._before = what, quiet, first
         self._bar: Any = None
         self._started = self._last = time.monotonic()
         self._first: int | None = None
@@ -52,7 +62,7 @@ class Progress:
                 TimeRemainingColumn(), console=Console(stderr=True),
             )  # fmt: skip
             self._bar.start()
-            self._task = self._bar.add_task(self._what, total=None, pace="")
+            self._task = self._bar.add_task(self._before or self._what, total=None, pace="")
         return self
 
     def __call__(self, done: int, total: int | None) -> None:
@@ -63,12 +73,13 @@ class Progress:
         if self._first is None:  # the pace counts what this run did, not what it found done
             self._first, self._started = done - 1, now
         pace = (done - self._first - 1) / (now - self._started) if now > self._started else 0.0
+        rate = f"{pace:.1f}/s" if pace >= 1 else f"{60 * pace:.1f}/min" if pace > 0 else ""
         if self._bar is not None:
-            self._bar.update(self._task, completed=done, total=total, pace=f"{pace:.1f}/s")
+            self._bar.update(self._task, description=self._what, completed=done, total=total, pace=rate)
         elif now - self._last >= _PLAIN_EVERY_S or done == total:
             self._last = now
-            left = f", {(total - done) / pace:.0f} s left" if total and pace > 0 else ""
-            note(f"{self._what}: {done}{f'/{total}' if total else ''} ({pace:.1f}/s{left})")
+            left = f", {(total - done) / pace:.0f} s left" if total and done < total and pace > 0 else ""
+            note(f"{self._what}: {done}{f'/{total}' if total else ''}{f' ({rate}{left})' if rate else ''}")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -1,12 +1,12 @@
 """How MinVIS runs over a video: what is kept, how frames are batched, how tracks are ranked."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
-
-import torch
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from fewmask.errors import ConfigError
-from fewmask.media.frames import FrameSource
+
+if TYPE_CHECKING:
+    import torch
 
 Mode = Literal["auto", "exact", "bounded"]
 Ranking = Literal["auto", "paper", "mask-quality"]
@@ -34,7 +34,23 @@ class StreamSettings:
     ranking: Ranking = "auto"
 
 
-def resolve(settings: StreamSettings, frames: FrameSource, device: torch.device) -> StreamSettings:
+class SourceFacts(Protocol):
+    """What "auto" asks of a source, open or not; see `fewmask.media.frames.FrameSource`."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width)."""
+
+    @property
+    def length(self) -> int | None:
+        """Number of frames, where known."""
+
+    @property
+    def is_live(self) -> bool:
+        """Whether its frames come when they come."""
+
+
+def resolve(settings: StreamSettings, source: SourceFacts, device: "torch.device") -> StreamSettings:
     """Settings with "auto" replaced by facts: mode from the length, batch from the device and the frame size.
 
     Raises:
@@ -44,12 +60,12 @@ def resolve(settings: StreamSettings, frames: FrameSource, device: torch.device)
         raise ConfigError("top-k must be 1 or more, batch 0 (auto) or more, short-side 32 or more")
     mode = settings.mode
     if mode == "auto":
-        known = frames.length is not None and not frames.is_live
-        mode = "exact" if known and (frames.length or 0) <= EXACT_UP_TO else "bounded"
+        known = source.length is not None and not source.is_live
+        mode = "exact" if known and (source.length or 0) <= EXACT_UP_TO else "bounded"
     batch = settings.batch
     if batch == 0:
         # A live picture must not wait for its successors; a CPU gains little beyond a few frames.
-        batch = 1 if frames.is_live else 4 if device.type == "cpu" else 16
-        if frames.size[0] * frames.size[1] > 1920 * 1088:
+        batch = 1 if source.is_live else 4 if device.type == "cpu" else 16
+        if source.size[0] * source.size[1] > 1920 * 1088:
             batch = max(1, batch // 4)
     return replace(settings, mode=mode, batch=batch)

@@ -1,6 +1,6 @@
 """Where and in which precision a network runs: the one place that resolves "auto"."""
 
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import torch
 
@@ -21,7 +21,7 @@ def resolve_device(name: str) -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:
         raise ConfigError(f"device {name!r} is unknown; use auto, cpu, cuda, cuda:N or mps") from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ConfigError(
@@ -38,8 +38,10 @@ def resolve_precision(precision: Precision, device: torch.device) -> torch.dtype
     """The autocast type, None for float32. ``auto`` takes bfloat16 where the hardware computes in it.
 
     Raises:
-        ConfigError: half precision on a CPU.
+        ConfigError: no such precision, or half precision on a CPU.
     """
+    if precision not in get_args(Precision):
+        raise ConfigError(f"precision {precision!r} is unknown; choose from {', '.join(get_args(Precision))}")
     if precision == "auto":
         if device.type == "cuda":
             return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16

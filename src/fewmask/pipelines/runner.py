@@ -5,11 +5,10 @@ ends, one pass over the spool writes the files for users (`run_files.py`). A bro
 before it is written all the same, then the error is raised.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fewmask.errors import VideoError
 from fewmask.exports.run_outputs import Outputs, RunSummary
@@ -25,6 +24,10 @@ from fewmask.media.spool import ResultSpool
 from fewmask.media.stopping import taken_up
 from fewmask.media.video_facts import VideoFacts
 from fewmask.pipelines.run_files import write_run_files
+from fewmask.pipelines.segment_request import RunOptions
+
+if TYPE_CHECKING:
+    import torch
 
 STATE_EVERY = 64  # frames between two stored states; at most this many, and a group, are computed again on resume
 
@@ -34,7 +37,7 @@ class _Job:
     """One call of `stream_to_directory`."""
 
     stream: ResultStream
-    source: str | Path | int
+    source: str | int
     run: RunDirectory
     outputs: Outputs
     skip_broken: bool
@@ -51,29 +54,58 @@ class _Stored:
     tracks: FinalTracks | None = None
 
 
+def open_run(
+    options: RunOptions,
+    outputs: Outputs,
+    device: "torch.device",
+    *,
+    inputs: Mapping[str, Any],
+    settings: Mapping[str, Any],
+) -> RunDirectory:
+    """The run directory of the options: made, or gone on with.
+
+    Args:
+        outputs: resolved, as recorded.
+        device: where the network is.
+        inputs: what is read besides the source; see `RunDirectory.create`.
+        settings: everything of the method's that decides the result, as plain JSON values.
+
+    Raises:
+        ConfigError: the folder cannot be used, or holds another run.
+    """
+    return RunDirectory.create(
+        options.out,
+        command=list(options.command),
+        inputs={"source": options.source, **inputs},
+        settings={**settings, **outputs.settings, "device": device.type, "skip_broken": options.skip_broken},
+        resume=options.resume,
+    )
+
+
 def stream_to_directory(
     stream: ResultStream,
-    source: str | Path | int,
+    options: RunOptions,
     run: RunDirectory,
     outputs: Outputs,
     *,
-    skip_broken: bool = False,
     progress: Callable[[int, int | None], None] = lambda _done, _total: None,
 ) -> RunSummary:
-    """Segment ``source`` into ``run``, going on where an earlier run stopped.
+    """Segment ``options.source`` into ``run``, going on where an earlier run stopped.
 
     Writes ``results.spool`` and the files of `write_run_files`, and keeps the manifest up to date. A resumed run gives
     the same files as an uninterrupted one.
 
     Args:
         stream: fresh.
-        run: made with the source and every setting that decides the result; its spool is closed in the end.
+        options: whose source is read.
+        run: from `open_run`; its spool is closed in the end.
+        outputs: what to write, resolved.
         progress: called with the frames done and their number, where known.
 
     Raises:
         VideoError: the source broke; the results up to there have been written.
     """
-    job = _Job(stream, source, run, outputs, skip_broken)
+    job = _Job(stream, options.source, run, outputs, options.skip_broken)
     with closing(run.spool) as spool:
         stored = _stored(spool)
         tracks, broken = stored.tracks, None
@@ -86,13 +118,13 @@ def stream_to_directory(
                 broken = error
             tracks = stream.final_tracks()
         if spool.last_index is None:
-            nothing = broken or VideoError(f"{showable(str(source))}: no frame came; check that it plays")
+            nothing = broken or VideoError(f"{showable(str(options.source))}: no frame came; check that it plays")
             run.fail(str(nothing))
             raise nothing
         if tracks is None:
             tracks = FinalTracks.gathered(spool.results())
         summary = write_run_files(
-            run, tracks, outputs, source=source, categories=stream.categories, skip_broken=skip_broken,
+            run, tracks, outputs, source=options.source, categories=stream.categories, skip_broken=options.skip_broken,
             ids_given=job.live_ids.given,
         )  # fmt: skip
         if broken is not None:

@@ -12,22 +12,22 @@ from typing import Any
 import numpy as np
 
 from fewmask.errors import ConfigError
-from fewmask.exports.run_outputs import Outputs, RunSummary
+from fewmask.exports.run_outputs import RunSummary
 from fewmask.media import rle
 from fewmask.media.addresses import showable
 from fewmask.media.atomic import write_json
-from fewmask.media.frames import Frame, open_frames
+from fewmask.media.frames import Frame
 from fewmask.media.identity import Noted
 from fewmask.media.prefetch import Prefetch
 from fewmask.media.result_stream import Reread
 from fewmask.media.results import FrameResult
-from fewmask.media.run_directory import RunDirectory
 from fewmask.minvis.pretrained import folder_of
 from fewmask.minvis.stream import MinVIS
 from fewmask.models.weights_input import weights_input
 from fewmask.pipelines.class_instances import QueryInstances
-from fewmask.pipelines.runner import stream_to_directory
-from fewmask.pipelines.segment_request import SegmentRequest, objects_asked, refuse_options
+from fewmask.pipelines.early_checks import SourceFacts
+from fewmask.pipelines.runner import open_run, stream_to_directory
+from fewmask.pipelines.segment_request import RunOptions, SharedWithPool, objects_asked
 from fewmask.retrieval.contact_sheet import draw_contact_sheet
 from fewmask.retrieval.embedders import embedder_of
 from fewmask.retrieval.pool import Pool
@@ -39,7 +39,6 @@ from fewmask.selfshot.supports import SupportClip, choose_supports, whole_clip
 MIN_SCORE = 0.5
 """Tracks shown by default; doubtful ones down to `LISTED` are in tracks.json."""
 LISTED = 0.2
-POOL_INSTANCES = ("auto", "none", "objects")
 
 
 class CommonInstances:
@@ -106,61 +105,36 @@ def _remembered(frames: Iterable[Frame], waiting: deque[Frame]) -> Iterator[Fram
         yield frame
 
 
-def run_segment_pool(
-    request: SegmentRequest, progress: Callable[[int, int | None], None] = lambda _done, _total: None
+def run_shared_with_pool(
+    options: RunOptions, request: SharedWithPool, facts: SourceFacts, progress: Callable[[int, int | None], None]
 ) -> RunSummary:
-    """Segment what ``request.source`` and its supports have in common; writes what `stream_to_directory` writes.
-
-    Args:
-        request: ``pool``, ``support_video`` or both must be given; options of other methods are refused.
-
-    Raises:
-        FewmaskError: anything wrong with the request, the pool, the supports, the weights or the source; results so
-            far are kept.
-    """
-    others = ("support", "negative", "precision", "batch", "top_k", "ranking", "mode", "short_side")
-    refuse_options(request, others, "--pool" if request.pool else "--support-video")
-    if request.pool is None:
-        refuse_options(request, ("random_supports", "encoder"), "without --pool")
-    if not request.random_supports:
-        refuse_options(request, ("seed",), "without --random-supports")
-    instances = objects_asked(request, POOL_INSTANCES)
-    source = str(request.source)
-    with open_frames(request.source, skip_broken=request.skip_broken) as frames:  # before the model: fail at once
-        if frames.is_live:
-            shown = showable(source)
-            raise ConfigError(f"{shown}: a live source cannot be looked up in a pool; record some of it first")
-    found, supports = _supports(request, source)
-    min_score = MIN_SCORE if request.min_score is None else request.min_score
+    """What the source and its supports have in common; see `fewmask.pipelines.segment.run_segment`."""
+    source = str(options.source)
+    if facts.is_live:
+        raise ConfigError(f"{showable(source)}: a live source cannot be looked up in a pool; record some of it first")
+    instances = objects_asked(request.instances, options.weights)
+    found, supports = _supports(options, request, source)
+    outputs = options.outputs(MIN_SCORE)
     # As votes for objects doubtful tracks count too, unless the user says from where on.
-    settings = StreamSettings(min_score=min(LISTED, min_score))
-    vote_from = LISTED if request.min_score is None else request.min_score
-    outputs = Outputs(request.overlay, request.masks, request.exports, min_score)
-    model = SelfShot.from_pretrained(request.weights, device=request.device)
+    settings = StreamSettings(min_score=min(LISTED, outputs.min_score))
+    vote_from = LISTED if options.min_score is None else options.min_score
+    model = SelfShot.from_pretrained(options.weights, device=options.device)
     model.fit(supports)
     listed = [{**asdict(support.place), "origin": support.origin, "score": support.score} for support in supports]
     # What a resumed run must have again: not the cosines, whose last digits depend on the number of threads.
     same = [support.place.frames for support in supports]
     given = {f"support {number}": support.place.video for number, support in enumerate(supports, 1)}
-    run = RunDirectory.create(
-        request.out,
-        command=list(request.command),
+    run = open_run(
+        options,
+        outputs,
+        model.device,
         inputs={
-            "source": request.source,
-            "weights": weights_input(request.weights, BUNDLED),
+            "weights": weights_input(options.weights, BUNDLED),
             "objects": folder_of() if instances == "objects" else None,
             "pool": None if request.pool is None else Noted(request.pool),
             **given,
         },
-        settings={
-            "supports": same,
-            "instances": instances,
-            **asdict(settings),
-            **outputs.settings,
-            "device": model.device.type,
-            "skip_broken": request.skip_broken,
-        },
-        resume=request.resume,
+        settings={"supports": same, "instances": instances, **asdict(settings)},
     )
     with run:
         copies = list(found.copies) if found else []
@@ -171,22 +145,18 @@ def run_segment_pool(
         if instances == "objects":
             objects = QueryInstances(MinVIS.from_pretrained(device=str(model.device), precision="fp32"), outlines=True)
         stream = CommonInstances(model.open_stream(settings), 2 * model.window, objects, vote_from)
-        return stream_to_directory(
-            stream, request.source, run, outputs, skip_broken=request.skip_broken, progress=progress
-        )
+        return stream_to_directory(stream, options, run, outputs, progress=progress)
 
 
-def _supports(request: SegmentRequest, source: str) -> tuple[Retrieval | None, list[SupportClip]]:
+def _supports(options: RunOptions, request: SharedWithPool, source: str) -> tuple[Retrieval | None, list[SupportClip]]:
     """Given ones first, then as many from the pool as are wanted in all."""
     wanted = request.shots - len(request.support_video)
-    if wanted < 0 or request.shots < 1:
-        raise ConfigError(f"{len(request.support_video)} supports are given for -k {request.shots}; raise -k")
-    pool = Pool.open(request.pool) if request.pool is not None else None
-    if pool is None or wanted == 0:
+    if request.pool is None or wanted == 0:
         return None, choose_supports(None, request.support_video, request.shots)
+    pool = Pool.open(request.pool)
     if request.random_supports:
         drawn = random_clips(pool, wanted, source=source, besides=request.support_video, seed=request.seed)
         return None, choose_supports(None, request.support_video, request.shots, random=drawn)
-    embedder = embedder_of(pool, request.encoder, device=request.device)
+    embedder = embedder_of(pool, request.encoder, device=options.device)
     found = retrieve(source, pool, embedder, wanted, besides=request.support_video)
     return found, choose_supports(found, request.support_video, request.shots)

@@ -1,88 +1,178 @@
-"""What a user of `fewmask segment` asked for, whichever method answers."""
+"""What a user of `fewmask segment` asks for: how any method runs, and one small request for each of the three."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 from fewmask.errors import ConfigError
 
-INSTANCES = ("auto", "none", "components", "minvis", "objects")
-"""What `SegmentRequest.instances` may be."""
+if TYPE_CHECKING:
+    from fewmask.exports.run_outputs import Outputs
+
+SMALL = "small"
+"""The weights that come with fewmask, for every method."""
 
 
-@dataclass(frozen=True)
-class SegmentRequest:
-    """One call of `fewmask segment`; "auto" and None are resolved once the source and the machine are known.
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """How a source becomes a run directory, whichever method does it; "auto" is resolved once the machine is known.
 
     Attributes:
-        support: folder of masked pictures, or COCO file: find their class in place of every object (VIPMT).
-        negative: like ``support``, of what must not be found.
-        instances: how what is found becomes objects with ids, one of `INSTANCES`; see `objects_asked`.
-        pool: an index of unlabelled videos: find what the source and its supports have in common (Self-Shot).
-        shots: supports in all.
-        support_video: videos or pictures that support, before those of the pool.
-        random_supports: draw from the pool at random instead of retrieving.
-        encoder: with which to search the pool; "auto" asks the pool.
-        seed: of random choices.
-        min_score: tracks below it are in tracks.json only; None = what suits the method.
+        source: what `open_frames` takes.
+        out: folder of the run.
+        weights: ``small``, a folder or, for `EveryObject`, a name on the hub.
+        device: auto, cpu, cuda, cuda:N or mps.
+        exports: annotation files beside the results; see `fewmask.exports.run_outputs.EXPORTS`.
+        overlay: write ``overlay.mp4``.
+        masks: write palette PNGs.
+        min_score: tracks below it are in ``tracks.json`` only; None = what suits the method.
+        skip_broken: go on after frames that cannot be decoded.
+        resume: continue the run in ``out``.
+        command: as typed, for the manifest.
     """
 
     source: str | int
     out: Path
-    support: Path | None = None
+    weights: str = SMALL
+    device: str = "auto"
+    exports: tuple[str, ...] = ()
+    overlay: bool = True
+    masks: bool = True
+    min_score: float | None = None
+    skip_broken: bool = False
+    resume: bool = False
+    command: Sequence[str] = ()
+
+    def outputs(self, min_score: float) -> "Outputs":
+        """What the run leaves, with the method's own ``min_score`` where the user sets none."""
+        from fewmask.exports.run_outputs import Outputs
+
+        return Outputs(self.overlay, self.masks, self.exports, min_score if self.min_score is None else self.min_score)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EveryObject:
+    """Every object of the source, with ids (MinVIS).
+
+    Attributes:
+        precision: of matrix products: auto, fp32, bf16 or fp16. The other two methods compute in float32.
+        batch: frames per forward pass, or auto.
+        top_k: tracks in ``tracks.json``.
+        ranking, mode, short_side: as in `fewmask.minvis.stream_settings.StreamSettings`.
+
+    Raises:
+        ConfigError: a word or number that none of them takes.
+    """
+
+    precision: str = "auto"
+    batch: str = "auto"
+    top_k: int = 10
+    ranking: str = "auto"
+    mode: str = "auto"
+    short_side: int | None = None
+
+    def __post_init__(self) -> None:
+        one_of(self.precision, ("auto", "fp32", "bf16", "fp16"), "precision")
+        one_of(self.ranking, ("auto", "paper", "mask-quality"), "ranking")
+        one_of(self.mode, ("auto", "exact", "bounded"), "mode")
+        if self.batch != "auto" and not self.batch.isdecimal():
+            raise ConfigError(f"batch {self.batch!r} must be auto or a number")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassShown:
+    """The class that masked pictures show (VIPMT).
+
+    Attributes:
+        support: folder of pictures with masks, or COCO file.
+        negative: the same, of what must not be found.
+        instances: how the class becomes objects with ids, one of `INSTANCES`; see `objects_asked`.
+        seed: of the choice of memory frames.
+
+    Raises:
+        ConfigError: a word that ``instances`` does not take, or no supports there.
+    """
+
+    INSTANCES = ("auto", "none", "components", "minvis", "objects")
+
+    support: Path
     negative: Path | None = None
     instances: str = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        one_of(self.instances, self.INSTANCES, "instances")
+        for option, path in (("support", self.support), ("negative", self.negative)):
+            if path is not None and not path.expanduser().exists():
+                raise ConfigError(f"{path}: no such file or folder; --{option} takes pictures with masks")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedWithPool:
+    """What the source has in common with videos like it (Self-Shot); needs ``pool``, ``support_video`` or both.
+
+    Attributes:
+        pool: an index of unlabelled videos, from which supports are retrieved.
+        shots: supports in all.
+        support_video: videos or pictures that support, before those of the pool.
+        random_supports: draw from the pool at random instead of retrieving.
+        encoder: with which to search the pool; "auto" asks the pool.
+        instances: how what is found becomes objects, one of `INSTANCES`; see `objects_asked`.
+        seed: of the random draw.
+
+    Raises:
+        ConfigError: options that do not go together, or nothing where the pool or a support should be.
+    """
+
+    INSTANCES = ("auto", "none", "objects")
+
     pool: Path | None = None
     shots: int = 5
     support_video: tuple[Path, ...] = ()
     random_supports: bool = False
     encoder: str = "auto"
+    instances: str = "auto"
     seed: int = 0
-    weights: str = "small"
-    device: str = "auto"
-    precision: str = "auto"
-    batch: str = "auto"
-    top_k: int = 10
-    min_score: float | None = None
-    ranking: str = "auto"
-    mode: str = "auto"
-    short_side: int | None = None
-    exports: tuple[str, ...] = ()
-    overlay: bool = True
-    masks: bool = True
-    skip_broken: bool = False
-    resume: bool = False
-    command: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        one_of(self.instances, self.INSTANCES, "instances")
+        if self.pool is None:
+            if not self.support_video:
+                raise ConfigError("no supports; give --pool an index, or --support-video a video or picture")
+            for option, is_set in (
+                ("-k (shots)", self.shots != 5), ("--random-supports", self.random_supports),
+                ("--encoder", self.encoder != "auto"),
+            ):  # fmt: skip
+                if is_set:
+                    raise ConfigError(f"{option} cannot be used without --pool; leave it out")
+        elif not self.pool.expanduser().is_dir():
+            raise ConfigError(f"{self.pool}: no index there; make one with `fewmask index`")
+        if self.seed and not self.random_supports:
+            raise ConfigError("--seed cannot be used without --random-supports; leave it out")
+        if self.shots < max(1, len(self.support_video)):
+            raise ConfigError(f"{len(self.support_video)} supports are given for -k {self.shots}; raise -k")
+        for path in self.support_video:
+            if not path.expanduser().exists():
+                raise ConfigError(f"{path}: no such file or folder; --support-video takes a video or picture")
 
 
-def refuse_options(request: SegmentRequest, names: Sequence[str], beside: str) -> None:
-    """Refuse options of another method, rather than ignore them.
-
-    Args:
-        names: fields of the request that must have their defaults.
-        beside: how the user chose the method, for the message: "--support", "without --support".
-
-    Raises:
-        ConfigError: one of them was set.
-    """
-    defaults = {field.name: field.default for field in fields(SegmentRequest)}
-    for name in names:
-        if getattr(request, name) != defaults[name]:
-            where = beside if beside.startswith("without") else f"with {beside}"
-            raise ConfigError(f"--{name.replace('_', '-')} cannot be used {where}; leave it out")
+SegmentRequest: TypeAlias = EveryObject | ClassShown | SharedWithPool
 
 
-def objects_asked(request: SegmentRequest, choices: Collection[str]) -> str:
-    """How what is found becomes objects: "auto" is ``objects`` with the bundled weights, whose own outlines are coarse.
-
-    Args:
-        choices: those of `INSTANCES` that the method knows.
+def one_of(value: str, choices: Collection[str], what: str) -> str:
+    """``value``, if it is one of the choices.
 
     Raises:
-        ConfigError: another one was asked for.
+        ConfigError: it is none of them.
     """
-    if request.instances not in choices:
-        raise ConfigError(f"instances {request.instances!r} is unknown here; choose from {', '.join(choices)}")
-    if request.instances != "auto":
-        return request.instances
-    return "objects" if request.weights == "small" and not Path("small").is_dir() else "none"
+    if value not in choices:
+        raise ConfigError(f"{what} {value!r} is unknown; choose from {', '.join(choices)}")
+    return value
+
+
+def objects_asked(instances: str, weights: str) -> str:
+    """How what is found becomes objects; "auto" is ``objects`` with the bundled weights, whose outlines are coarse."""
+    if instances != "auto":
+        return instances
+    return "objects" if weights == SMALL and not Path(SMALL).is_dir() else "none"

@@ -5,30 +5,23 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from fewmask.errors import ConfigError
-from fewmask.exports.run_outputs import Outputs, RunSummary
-from fewmask.media.addresses import showable
-from fewmask.media.frames import Frame, open_frames
+from fewmask.exports.run_outputs import RunSummary
+from fewmask.media.frames import Frame
 from fewmask.media.identity import Noted
 from fewmask.media.prefetch import Prefetch
 from fewmask.media.result_stream import Reread
 from fewmask.media.results import FrameResult
-from fewmask.media.run_directory import RunDirectory
 from fewmask.minvis.pretrained import folder_of
 from fewmask.minvis.stream import MinVIS
 from fewmask.models.weights_input import weights_input
 from fewmask.pipelines.class_instances import QueryInstances
-from fewmask.pipelines.runner import stream_to_directory
-from fewmask.pipelines.segment_request import INSTANCES, SegmentRequest, objects_asked, refuse_options
+from fewmask.pipelines.early_checks import SourceFacts
+from fewmask.pipelines.runner import open_run, stream_to_directory
+from fewmask.pipelines.segment_request import ClassShown, RunOptions, objects_asked
 from fewmask.vipmt.model import BUNDLED, VIPMT, FittedVIPMT, clips_of
 from fewmask.vipmt.stream import ClipStream
 from fewmask.vipmt.support import SupportSet, read_support
 
-OTHERS = (
-    "pool", "support_video", "shots", "random_supports", "encoder",
-    "precision", "batch", "top_k", "ranking", "mode", "short_side",
-)  # fmt: skip
-"""Options of other methods."""
 MIN_SCORE = 0.0
 """Tracks shown by default: all; their scores are the network's guess of its own IoU, not a probability of the class."""
 
@@ -37,8 +30,8 @@ class ClassStream:
     """The `ResultStream` of a fitted VIPMT: one track per class, per connected component, or per object.
 
     Args:
-        instances: one of `INSTANCES` but ``auto``; ``minvis`` and ``objects`` run the bundled class-agnostic MinVIS
-            beside it, the first to take the class mask apart, the second for its outlines.
+        instances: one of `ClassShown.INSTANCES` but ``auto``; ``minvis`` and ``objects`` run the bundled class-agnostic
+            MinVIS beside it, the first to take the class mask apart, the second for its outlines.
         seed: of the choice of memory frames.
     """
 
@@ -84,34 +77,22 @@ class ClassStream:
         """None: frame results are final when they come."""
 
 
-def run_segment_support(
-    request: SegmentRequest, progress: Callable[[int, int | None], None] = lambda _done, _total: None
+def run_class_shown(
+    options: RunOptions, request: ClassShown, facts: SourceFacts, progress: Callable[[int, int | None], None]
 ) -> RunSummary:
-    """Find the class of ``request.support`` in ``request.source``; writes what `stream_to_directory` writes.
-
-    Args:
-        request: ``support`` must be given; options of other methods are refused.
-
-    Raises:
-        FewmaskError: anything wrong with the request, the supports, the weights or the source; results so far are
-            kept.
-    """
-    refuse_options(request, OTHERS, "--support")
-    instances = objects_asked(request, INSTANCES)
-    with open_frames(request.source, skip_broken=request.skip_broken) as frames:  # before the model: fail at once
-        if request.resume and frames.is_live:
-            raise ConfigError(f"{showable(str(request.source))}: a live source cannot be resumed; use another --out")
+    """The class of ``request.support``; see `fewmask.pipelines.segment.run_segment`."""
+    del facts  # frames of any kind of source are taken
+    instances = objects_asked(request.instances, options.weights)
     supports = _supports(request)
-    min_score = MIN_SCORE if request.min_score is None else request.min_score
-    outputs = Outputs(request.overlay, request.masks, request.exports, min_score)
-    model = VIPMT.from_pretrained(request.weights, device=request.device)
-    run = RunDirectory.create(
-        request.out,
-        command=list(request.command),
+    model = VIPMT.from_pretrained(options.weights, device=options.device)
+    outputs = options.outputs(MIN_SCORE)
+    run = open_run(
+        options,
+        outputs,
+        model.network.device,
         inputs={
-            "source": request.source,
             "support": Noted(str(request.support)),  # what was read of it is among the settings
-            "weights": weights_input(request.weights, BUNDLED),
+            "weights": weights_input(options.weights, BUNDLED),
             "objects": folder_of() if instances in ("minvis", "objects") else None,
         },
         settings={
@@ -120,23 +101,15 @@ def run_segment_support(
             "supports_sha256": _digest(supports),
             "instances": instances,
             "memory_seed": request.seed,
-            **outputs.settings,
-            "device": model.network.device.type,
-            "skip_broken": request.skip_broken,
         },
-        resume=request.resume,
     )
     with run:
         stream = ClassStream(model.fit(supports), instances=instances, seed=request.seed)
-        return stream_to_directory(
-            stream, request.source, run, outputs, skip_broken=request.skip_broken, progress=progress
-        )
+        return stream_to_directory(stream, options, run, outputs, progress=progress)
 
 
-def _supports(request: SegmentRequest) -> SupportSet:
+def _supports(request: ClassShown) -> SupportSet:
     """The supports, with every picture of ``--negative`` among what must not be found."""
-    if request.support is None:
-        raise ConfigError("no supports; give --support a folder of pictures with masks")
     supports = read_support(request.support)
     if request.negative is None:
         return supports

@@ -1,0 +1,96 @@
+"""What can be told wrong about a command within a moment, before torch and the networks are loaded."""
+
+import glob
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from fewmask.errors import CheckpointError, ConfigError, VideoError
+
+
+@dataclass(frozen=True)
+class SourceFacts:
+    """What is known of a source before its first frame; as in `fewmask.media.frames.FrameSource`."""
+
+    size: tuple[int, int]
+    length: int | None
+    is_live: bool
+
+
+def check_source(source: str | Path | int, *, resume: bool, skip_broken: bool = False) -> SourceFacts:
+    """Open the source and close it.
+
+    Raises:
+        VideoError: it cannot be opened.
+        ConfigError: a live source cannot go on where an earlier run of it stopped.
+    """
+    text = str(source)
+    if not isinstance(source, int) and "://" not in text and not glob.has_magic(text) and not _exists(source):
+        raise VideoError(f"{source}: no such file or folder; check the path")  # told before NumPy and PyAV load
+
+    from fewmask.media.frames import open_frames
+
+    with open_frames(source, skip_broken=skip_broken) as frames:
+        if resume and frames.is_live:
+            raise ConfigError(f"{source}: a live source cannot be resumed; use another --out")
+        return SourceFacts(frames.size, frames.length, frames.is_live)
+
+
+def check_free(out: Path, *, resume: bool) -> None:
+    """Whether a run can begin in that folder.
+
+    Raises:
+        ConfigError: it holds something already, or a file is in its place.
+    """
+    try:
+        occupied = any(not entry.name.startswith(".") for entry in out.iterdir())
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise ConfigError(f"{out}: cannot be made a run's folder ({error.strerror}); use another --out") from error
+    if occupied and not resume:
+        raise ConfigError(f"{out}: is not empty; add --resume to continue a run, or use another --out")
+
+
+def check_device(name: str) -> None:
+    """Whether a device is called so at all; whether this machine has it is known later.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    if re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name) is None:
+        raise ConfigError(f"device {name!r} is unknown; use auto, cpu, cuda, cuda:N or mps")
+
+
+def check_weights(name: str | Path) -> None:
+    """Whether a path to weights leads anywhere; a bare name may be a bundled network or one on the hub.
+
+    Raises:
+        CheckpointError: it looks like a path, and nothing is there.
+    """
+    path = Path(name).expanduser()
+    is_path = isinstance(name, Path) or path.is_absolute() or str(name).startswith((".", "~")) or name.count("/") > 1
+    if is_path and not _exists(path):
+        raise CheckpointError(f"{name}: no such file or folder; give weights that are there")
+
+
+def check_files(given: Mapping[str, Path | None]) -> None:
+    """Whether the paths of some options lead anywhere.
+
+    Args:
+        given: option without dashes -> its path, None where it was left out.
+
+    Raises:
+        ConfigError: the first that does not; the message names the option.
+    """
+    for option, path in given.items():
+        if path is not None and not _exists(path):
+            raise ConfigError(f"{path}: no such file or folder; look at --{option}")
+
+
+def _exists(path: str | Path) -> bool:
+    try:
+        return Path(path).expanduser().exists()
+    except (OSError, RuntimeError, ValueError):  # a name too long, an unknown user's home, a NUL character
+        return False
