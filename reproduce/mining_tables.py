@@ -31,7 +31,8 @@ from fewmask.mining.background_net import BackgroundNet
 from fewmask.mining.settings import MiningSettings
 from fewmask.minvis.train import MinvisTask
 from fewmask.pipelines.mine import MINVIS_SCORE_THRESHOLD, MinvisProposals
-from fewmask.pipelines.refine import RECIPE, RefineRequest, training_mix
+from fewmask.pipelines.mine_request import RefineRequest
+from fewmask.pipelines.refine import RECIPE, training_mix
 from fewmask.training.loop import train
 
 SCALES = {"small": {"frames": 8, "step": 2, "steps": 120}, "paper": {"frames": 10**6, "step": 1, "steps": 1000}}

@@ -33,7 +33,7 @@ def run(*arguments: str | Path) -> str:
 def test_says_what_it_wrote_and_where_the_frames_are(folders: Path) -> None:
     out = folders.parent / "out.json"
     text = run(folders, out)
-    assert f"{out}: ytvis from folders, 1 videos, 2 frames, 1 objects" in text
+    assert f"{out}: ytvis from folders, 1 video, 2 frames, 1 object" in text
     assert f"file names are relative to {folders / 'images'}" in text
     assert json.loads(out.read_text())["videos"][0]["length"] == 2
 

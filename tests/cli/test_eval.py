@@ -37,7 +37,7 @@ def tracks(name: str, verb: str = "ytvis") -> list[object]:
 def test_json_has_the_recorded_figures(name: str, tmp_path: Path) -> None:
     case = EXPECTED[name]
     out = tmp_path / "new" / "scores.json"
-    printed = run(*tracks(name, case["evaluator"]), "--json", out)
+    printed = run(*tracks(name, case["evaluator"]), "--json-file", out)
     written = json.loads(out.read_text())
     assert list(written["stats"])[:12] == TWELVE
     for key, value in case["stats"].items():
@@ -50,13 +50,19 @@ def test_json_has_the_recorded_figures(name: str, tmp_path: Path) -> None:
     assert str(out) in printed.replace("\n", "")
 
 
+def test_json_is_one_object_on_standard_output(tmp_path: Path) -> None:
+    printed = run(*tracks("basic"), "--json", "--json-file", tmp_path / "a.json")
+    assert json.loads(printed) == json.loads((tmp_path / "a.json").read_text())
+    assert json.loads(printed)["stats"]["AP"] == pytest.approx(EXPECTED["basic"]["stats"]["AP"], abs=1e-9)
+
+
 def test_quirks_and_no_quirks(tmp_path: Path) -> None:
     wanted = EXPECTED["quirk_short_sequences"]["stats"]["AP"]
-    run(*tracks("quirk_short_sequences"), "--official-quirks", "--json", tmp_path / "a.json")
+    run(*tracks("quirk_short_sequences"), "--official-quirks", "--json-file", tmp_path / "a.json")
     assert json.loads((tmp_path / "a.json").read_text())["stats"]["AP"] == pytest.approx(wanted, abs=1e-9)
     with pytest.raises(FewmaskError, match="give null where the object is absent"):
         run(*tracks("quirk_short_sequences"))
-    run(*tracks("quirk_no_predictions"), "--json", tmp_path / "b.json")
+    run(*tracks("quirk_no_predictions"), "--json-file", tmp_path / "b.json")
     assert json.loads((tmp_path / "b.json").read_text())["stats"]["AP"] == 0.0
 
 
@@ -75,7 +81,7 @@ def test_drawings_and_tables(tmp_path: Path) -> None:
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("mine")
     with pytest.raises(FewmaskError, match=r"a\.json: is already there"):
-        run(*tracks("basic"), "--json", tmp_path / "a.json")
+        run(*tracks("basic"), "--json-file", tmp_path / "a.json")
     with pytest.raises(FewmaskError, match="is already there"):
         run(*tracks("basic"), "--plots", tmp_path)
     assert (tmp_path / "a.json").read_text() == "mine"
@@ -97,7 +103,7 @@ def label_maps(folder: Path) -> Path:
 @pytest.mark.parametrize("task", ["semi-supervised", "unsupervised"])
 def test_davis(tmp_path: Path, task: str) -> None:
     gt = label_maps(tmp_path / "gt")
-    arguments = ["davis", "--gt", gt, "--pred", gt, "--task", task, "--json", tmp_path / "a.json"]
+    arguments = ["davis", "--gt", gt, "--pred", gt, "--task", task, "--json-file", tmp_path / "a.json"]
     run(*arguments, "--plots", tmp_path / "plots")
     written = json.loads((tmp_path / "a.json").read_text())
     assert written["stats"]["J&F-Mean"] == 1.0
@@ -107,7 +113,7 @@ def test_davis(tmp_path: Path, task: str) -> None:
 
 def test_vc(tmp_path: Path) -> None:
     gt = label_maps(tmp_path / "gt")
-    printed = run("vc", "--gt", gt, "--pred", gt, "-n", 3, "--foreground", 2, "--json", tmp_path / "a.json")
+    printed = run("vc", "--gt", gt, "--pred", gt, "-n", 3, "--foreground", 2, "--json-file", tmp_path / "a.json")
     assert json.loads((tmp_path / "a.json").read_text())["stats"] == {"VC_vipmt": 1.0, "VC_tti": 1.0, "VC_vspw": 1.0}
     assert "VC_vspw" in printed
 
@@ -115,7 +121,7 @@ def test_vc(tmp_path: Path) -> None:
 def test_fsvos(tmp_path: Path) -> None:
     gt, pred = FIXTURES / "basic_gt.json", FIXTURES / "basic_pred.json"
     arguments = ["fsvos", "--gt", gt, "--pred", pred, "--pred", pred, "--folds", "youtube-fsvos", "--per-category"]
-    printed = run(*arguments, "--json", tmp_path / "a.json")
+    printed = run(*arguments, "--json-file", tmp_path / "a.json")
     written = json.loads((tmp_path / "a.json").read_text())
     assert written["per_run"]["0"] == written["per_run"]["1"] == written["stats"]
     assert {(row["run"], row["fold"]) for row in written["per_fold"]} == {(r, f) for r in (0, 1) for f in (1, 2, 3)}
@@ -138,7 +144,7 @@ def test_coco(tmp_path: Path) -> None:
     (tmp_path / "gt.json").write_text(json.dumps(gt))
     pred = [{"image_id": 1, "category_id": 3, "score": 0.5, "segmentation": rle.encode(mask)}]
     (tmp_path / "pred.json").write_text(json.dumps(pred))
-    run("coco", "--gt", tmp_path / "gt.json", "--pred", tmp_path / "pred.json", "--json", tmp_path / "a.json")
+    run("coco", "--gt", tmp_path / "gt.json", "--pred", tmp_path / "pred.json", "--json-file", tmp_path / "a.json")
     written = json.loads((tmp_path / "a.json").read_text())["stats"]
     assert list(written) == ["AP", "AP50", "AP75", "AR1", "AR3", "AR5"]
     assert list(written.values()) == pytest.approx([1.0] * 6)

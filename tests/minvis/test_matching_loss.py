@@ -14,7 +14,8 @@ from fewmask.errors import ConfigError
 from fewmask.minvis.matching_loss import MARGIN, matching_loss, shared_objects
 from fewmask.minvis.train import MinvisRecipe, MinvisTask
 from fewmask.minvis.training_data import coco_data, ytvis_data
-from fewmask.pipelines.train import TrainRequest, train_minvis
+from fewmask.pipelines.train import train_minvis
+from fewmask.pipelines.train_request import TrainRequest
 
 PAIRED = TINY.replace("hold_out = 4", "matching_range = 2").replace("turn = 0.0", "turn = 0.0\npaste = 0.0")
 

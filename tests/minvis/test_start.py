@@ -22,7 +22,8 @@ from fewmask.minvis.start import start
 from fewmask.minvis.stream import MinVIS
 from fewmask.minvis.train import MinvisRecipe, MinvisTask
 from fewmask.minvis.training_data import coco_data
-from fewmask.pipelines.train import TrainRequest, train_minvis
+from fewmask.pipelines.train import train_minvis
+from fewmask.pipelines.train_request import TrainRequest
 
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
 BACKBONES = {

@@ -10,7 +10,8 @@ import pytest
 from fewmask.datasets.coco import read_coco
 from fewmask.mining.mine_videos import apply_review
 from fewmask.mining.review_page import read_decisions
-from fewmask.pipelines.mine import MineRequest, run_mine
+from fewmask.pipelines.mine import run_mine
+from fewmask.pipelines.mine_request import MineRequest
 
 pytestmark = [pytest.mark.slow, pytest.mark.data]
 

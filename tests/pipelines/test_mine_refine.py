@@ -19,7 +19,8 @@ from fewmask.minvis.architecture import Architecture, build
 from fewmask.minvis.pretrained import load_weights, save_small
 from fewmask.minvis.train import MinvisRecipe
 from fewmask.models.checkpoint_file import read_checkpoint
-from fewmask.pipelines.mine import MineRequest, run_mine
+from fewmask.pipelines.mine import run_mine
+from fewmask.pipelines.mine_request import MineRequest
 from fewmask.pipelines.refine import (
     MASK_RCNN_RECIPE,
     RECIPE,

@@ -9,7 +9,8 @@ from PIL import Image
 from fewmask.datasets.ytvis import read_ytvis
 from fewmask.errors import DatasetError
 from fewmask.media import rle
-from fewmask.pipelines.train import TrainRequest, train_selfshot
+from fewmask.pipelines.train import train_selfshot
+from fewmask.pipelines.train_request import TrainRequest
 from fewmask.selfshot.evaluate import evaluate, oracle_episodes
 from fewmask.selfshot.pretrained import load_transformer
 from fewmask.selfshot.train import TransformerRecipe, TransformerTask

@@ -24,6 +24,12 @@ def note(text: str) -> None:
     sys.stderr.flush()
 
 
+def at_once(text: str) -> None:
+    """What is going on before anything can be counted; on a terminal alone."""
+    if sys.stderr.isatty():
+        note(f"{text} ...")
+
+
 def say_json(value: Mapping[str, Any]) -> None:
     """One JSON object on one line to standard output, for machines."""
     say(json.dumps(value, default=str))

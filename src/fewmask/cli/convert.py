@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+from fewmask.cli.options import Json
+from fewmask.pipelines.early_checks import check_files
+
 
 class Method(StrEnum):
     """Whose checkpoint it is."""
@@ -26,9 +29,10 @@ def convert(
     short_side: Annotated[
         int, typer.Option(min=32, help="Pixels of the shorter frame side these weights were trained for (minvis).")
     ] = 360,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Convert an official checkpoint; every tensor is accounted for in DIR/conversion.json."""
+    check_files({"CKPT": checkpoint, "--categories": categories})
     if method is Method.minvis:
         from fewmask.minvis.convert import convert_minvis
 

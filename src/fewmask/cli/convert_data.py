@@ -6,6 +6,9 @@ from typing import Annotated
 
 import typer
 
+from fewmask.cli.options import Json
+from fewmask.pipelines.early_checks import check_files
+
 
 class DataFormat(StrEnum):
     """Formats that are read; all but labelme are written too."""
@@ -70,10 +73,12 @@ def convert_data(
     drop_classes: Annotated[
         bool, typer.Option("--drop-classes", help="Allow a target without classes where A has several.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Convert a dataset, as far as the information goes; what would be lost is refused or named."""
-    from fewmask.cli.console import note, say, say_json
+    from fewmask.cli.console import counted, note, say, say_json
+
+    check_files({"A": source, "--frames-root": frames_root})
     from fewmask.datasets.convert import ConvertOptions, convert_data
 
     done = convert_data(
@@ -98,8 +103,8 @@ def convert_data(
     if as_json:
         say_json({**vars(done), "target": str(done.target), "frames_root": str(done.frames_root)})
         return
-    counted = "" if done.videos is None else f"{done.videos} videos, "
-    counted += f"{done.frames} frames, {done.objects} objects"
-    say(f"{done.target}: {done.target_format} from {done.source_format}, {counted}")
+    held = [] if done.videos is None else [counted(done.videos, "video")]
+    held += [counted(done.frames, "frame"), counted(done.objects, "object")]
+    say(f"{done.target}: {done.target_format} from {done.source_format}, {', '.join(held)}")
     if done.target.is_file():
         say(f"file names are relative to {done.frames_root}")

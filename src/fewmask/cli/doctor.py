@@ -1,18 +1,17 @@
 """`fewmask doctor`: what works on this machine."""
 
-from typing import Annotated
-
 import typer
 
 from fewmask.cli.console import say, say_json
+from fewmask.cli.options import Json
 
 
-def doctor(json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
+def doctor(as_json: Json = False) -> None:
     """Check devices, codecs, bundled weights and optional parts; exit code 1 when something needed is missing."""
     from fewmask.pipelines.doctor import examine
 
     checks = examine()
-    if json_output:
+    if as_json:
         say_json({check.name: {"ok": check.ok, "needed": check.needed, "found": check.found} for check in checks})
     else:
         for check in checks:

@@ -1,17 +1,21 @@
 """`fewmask eval`: published metrics of predictions, one sub-command per benchmark."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from fewmask.cli.console import Progress, say, say_json
+from fewmask.cli.options import Json
+
 app = typer.Typer(no_args_is_help=True, help="Measure predictions: the published metrics, equal to the official ones.")
 
 Gt = Annotated[Path, typer.Option("--gt", help="Ground truth.")]
 Pred = Annotated[Path, typer.Option("--pred", help="Predictions.")]
-Json = Annotated[Path | None, typer.Option("--json", help="Write every figure to this file.", metavar="OUT")]
+JsonFile = Annotated[Path | None, typer.Option("--json-file", help="Write every figure to this file.", metavar="FILE")]
 Plots = Annotated[Path | None, typer.Option("--plots", help="Draw into this folder (SVG).", metavar="DIR")]
 Worst = Annotated[int, typer.Option("--worst", help="List so many of the worst videos.", min=0)]
 PerCategory = Annotated[bool, typer.Option("--per-category", help="Show every class.")]
@@ -44,7 +48,8 @@ class Folds(StrEnum):
 def ytvis(
     gt: Gt,
     pred: Pred,
-    out: Json = None,
+    as_json: Json = False,
+    json_file: JsonFile = None,
     class_agnostic: ClassAgnostic = False,
     official_quirks: Quirks = False,
     per_category: PerCategory = False,
@@ -56,8 +61,8 @@ def ytvis(
     from fewmask.metrics.reports import report_tracks
 
     _run(
-        report_tracks, out, plots, gt=gt, pred=pred, class_agnostic=class_agnostic, official_quirks=official_quirks,
-        per_category=per_category, identities_from=identities, worst=worst,
+        report_tracks, _Where(as_json, json_file, plots), gt=gt, pred=pred, class_agnostic=class_agnostic,
+        official_quirks=official_quirks, per_category=per_category, identities_from=identities, worst=worst,
     )  # fmt: skip
 
 
@@ -65,7 +70,8 @@ def ytvis(
 def ovis(
     gt: Gt,
     pred: Pred,
-    out: Json = None,
+    as_json: Json = False,
+    json_file: JsonFile = None,
     class_agnostic: ClassAgnostic = False,
     official_quirks: Quirks = False,
     per_category: PerCategory = False,
@@ -77,8 +83,9 @@ def ovis(
     from fewmask.metrics.reports import report_tracks
 
     _run(
-        report_tracks, out, plots, gt=gt, pred=pred, occlusion=True, class_agnostic=class_agnostic,
-        official_quirks=official_quirks, per_category=per_category, identities_from=identities, worst=worst,
+        report_tracks, _Where(as_json, json_file, plots), gt=gt, pred=pred, occlusion=True,
+        class_agnostic=class_agnostic, official_quirks=official_quirks, per_category=per_category,
+        identities_from=identities, worst=worst,
     )  # fmt: skip
 
 
@@ -88,7 +95,8 @@ def davis(
     pred: Pred,
     task: Annotated[DavisTask, typer.Option(help="Object ids are given, or assigned.")] = DavisTask.semi_supervised,
     official_quirks: Quirks = False,
-    out: Json = None,
+    as_json: Json = False,
+    json_file: JsonFile = None,
     plots: Plots = None,
     worst: Worst = 5,
 ) -> None:
@@ -96,7 +104,7 @@ def davis(
     from fewmask.metrics.reports import report_davis
 
     _run(
-        report_davis, out, plots, gt=gt, pred=pred, unsupervised=task is DavisTask.unsupervised,
+        report_davis, _Where(as_json, json_file, plots), gt=gt, pred=pred, unsupervised=task is DavisTask.unsupervised,
         official_quirks=official_quirks, worst=worst,
     )  # fmt: skip
 
@@ -113,7 +121,8 @@ def fsvos(
         bool, typer.Option("--every-frame", help="Count frames without the class too (MiniVSPW).")
     ] = False,
     window: Window = 7,
-    out: Json = None,
+    as_json: Json = False,
+    json_file: JsonFile = None,
     per_category: PerCategory = False,
     plots: Plots = None,
     worst: Worst = 5,
@@ -124,7 +133,7 @@ def fsvos(
 
     fold_of = youtube_fsvos_fold if folds is Folds.youtube_fsvos else lambda _: 1
     _run(
-        report_fsvos, out, plots, gt=gt, preds=pred, fold_of=fold_of,
+        report_fsvos, _Where(as_json, json_file, plots), gt=gt, preds=pred, fold_of=fold_of,
         only_predicted=only_predicted, every_frame=every_frame, window=window, per_category=per_category, worst=worst,
     )  # fmt: skip
 
@@ -136,12 +145,15 @@ def coco(
     with_classes: Annotated[
         bool, typer.Option("--with-classes", help="Mean over classes instead of one class.")
     ] = False,
-    out: Json = None,
+    as_json: Json = False,
+    json_file: JsonFile = None,
 ) -> None:
     """COCO masks: class-agnostic AP, AP50, AP75, and AR with 1, 3 and 5 detections an image."""
     from fewmask.metrics.reports import report_coco
 
-    _show(report_coco(gt, pred, class_agnostic=not with_classes), _free(out))
+    where = _Where(as_json, json_file)
+    where.check(gt, pred)
+    _show(report_coco(gt, pred, class_agnostic=not with_classes), where)
 
 
 @app.command()
@@ -152,54 +164,78 @@ def vc(
     foreground: Annotated[
         int | None, typer.Option(help="Label that VIPMT's and TTI's VC look at; by default all but 0.")
     ] = None,
-    out: Json = None,
+    as_json: Json = False,
+    json_file: JsonFile = None,
     plots: Plots = None,
     worst: Worst = 5,
 ) -> None:
     """Video consistency of folders VIDEO/FRAME.png under its three definitions: VIPMT's, TTI's and VSPW's."""
     from fewmask.metrics.reports import report_vc
 
-    _run(report_vc, out, plots, gt=gt, pred=pred, window=window, foreground=foreground, worst=worst)
+    _run(
+        report_vc,
+        _Where(as_json, json_file, plots),
+        gt=gt,
+        pred=pred,
+        window=window,
+        foreground=foreground,
+        worst=worst,
+    )
 
 
-def _run(report: Callable[..., Any], out: Path | None, plots: Path | None, **arguments: Any) -> None:
+@dataclass(frozen=True)
+class _Where:
+    """Where a report goes besides the terminal."""
+
+    as_json: bool
+    json_file: Path | None
+    plots: Path | None = None
+
+    def check(self, gt: Path, pred: Path) -> None:
+        """Refuse inputs that are not there, and what would be overwritten, before anything is read."""
+        from fewmask.errors import ConfigError
+        from fewmask.pipelines.early_checks import check_files
+
+        check_files({"--gt": gt, "--pred": pred})
+        for path in (self.json_file, self.plots):
+            if path is not None and (path.is_file() or (path.is_dir() and any(path.iterdir()))):
+                raise ConfigError(f"{path}: is already there; give another name or remove it first")
+
+
+def _run(report: Callable[..., Any], where: _Where, **arguments: Any) -> None:
     """Make the report with a progress bar, then show it."""
-    from fewmask.cli.console import Progress
-
-    _free(out)
-    _free(plots)
-    with Progress("evaluate") as progress:
-        made = report(plots=plots, progress=progress, **arguments)
-    _show(made, out)
+    for pred in arguments.get("preds") or [arguments["pred"]]:
+        where.check(arguments["gt"], pred)
+    with Progress("evaluated", quiet=where.as_json) as progress:
+        made = report(plots=where.plots, progress=progress, **arguments)
+    _show(made, where)
 
 
-def _free(path: Path | None) -> Path | None:
-    """The path, unless something is there that must not be overwritten."""
-    from fewmask.errors import FewmaskError
+def _show(made: Any, where: _Where) -> None:
+    from fewmask.media.atomic import write_json
 
-    if path is not None and (path.is_file() or (path.is_dir() and any(path.iterdir()))):
-        raise FewmaskError(f"{path}: is already there; give another name or remove it first")
-    return path
+    if where.json_file is not None:
+        write_json(where.json_file, made.figures, indent=1)
+    if where.as_json:
+        say_json(made.figures)
+        return
+    _draw_tables(made.tables)
+    for path in made.drawn:
+        say(f"drawn: {path}")
+    if where.json_file is not None:
+        say(f"figures: {where.json_file}")
 
 
-def _show(made: Any, out: Path | None) -> None:
+def _draw_tables(tables: Any) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    from fewmask.cli.console import say
-    from fewmask.media.atomic import write_json
-
     console = Console()
-    for table in made.tables:
+    for table in tables:
         shown = Table(title=table.title, title_justify="left")
         for index, column in enumerate(table.columns):
             shown.add_column(column, justify="left" if index == 0 else "right")
         for row in table.rows:
             shown.add_row(*(Text(cell.encode("utf-8", "replace").decode()) for cell in row))
         console.print(shown)
-    for path in made.drawn:
-        say(f"drawn: {path}")
-    if out is not None:
-        write_json(out, made.figures, indent=1)
-        say(f"figures: {out}")

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fewmask.cli.console import Progress, note, say, say_json
+from fewmask.cli.console import Progress, counted, note, say, say_json
+from fewmask.cli.options import Device, Json, Resume
+from fewmask.pipelines.mine_request import MineRequest, RefineRequest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,8 +56,8 @@ def mine(
         str | None,
         typer.Option(help="Run the processes on a Ray cluster: its address, auto, or local. Needs the extra scale."),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    device: Device = "auto",
+    resume: Resume = False,
     review: Annotated[
         Path | None, typer.Option(help="Apply review.json, as the review page saves it, to --out.", metavar="FILE")
     ] = None,
@@ -77,17 +79,15 @@ def mine(
         Path | None, typer.Option(help="With --refine: a MinVIS recipe of your own.", metavar="FILE")
     ] = None,
     refine_steps: Annotated[int | None, typer.Option(min=1, help="With --refine: training steps of a round.")] = None,
-    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Find object masks in unlabelled videos and write them as a dataset, with a page to review them."""
     if review is not None:
         from fewmask.mining.mine_videos import apply_review
 
         written = apply_review(out, review, only_accepted=only_accepted)
-        say_json({"instances": written}) if json_output else say(f"reviewed: {written}")
+        say_json({"instances": written}) if as_json else say(f"reviewed: {written}")
         return
-    from fewmask.pipelines.mine import MineRequest, run_mine
-
     given: dict[str, Any] = {"proposals": top_n, "candidates": candidates, "keep_every": keep_every,
                              "frame_step": frame_step}  # fmt: skip
     request = MineRequest(
@@ -96,42 +96,50 @@ def mine(
         settings={name: value for name, value in given.items() if value is not None},
         workers=workers, ray=ray, device=device, resume=resume, command=sys.argv,
     )  # fmt: skip
+    request.check()
     refinement = None
     if refine is not None:
-        from fewmask.pipelines.refine import RefineRequest, check_refinable, run_refine
-
         refinement = RefineRequest(
             strategy=refine, labelled=labelled, images=images, require=require, rounds=rounds, recipe=refine_recipe,
             steps=refine_steps,
         )  # fmt: skip
-        check_refinable(request, refinement)
-    with Progress("videos", quiet=json_output) as progress:
+        refinement.check()
+    with Progress("videos", quiet=as_json, first="loading the networks") as progress:
+        from fewmask.pipelines.mine import run_mine
+        from fewmask.pipelines.refine import check_refinable, run_refine
+
+        if refinement is not None:
+            check_refinable(request, refinement)
 
         def report(outcome: "VideoOutcome", done: int, total: int) -> None:
             progress(done, total)
-            if not json_output:
+            if not as_json:
                 note(_line(outcome))
 
         summary = run_mine(request, report)
     refined = [] if refinement is None else run_refine(request, refinement, _show)
-    if json_output:
+    if as_json:
         videos_found = [vars(outcome) for outcome in summary.videos]
         rounds_done = [vars(done) for done in refined]
         say_json({"out": out, "tracks": summary.tracks_to_review, "videos": videos_found, "refined": rounds_done})
         return
     found = [outcome for outcome in summary.videos if outcome.skipped is None]
+    proposed, frames = sum(video.proposals for video in found), sum(video.frames for video in found)
     say(
-        f"{sum(v.masks for v in found)} masks kept of {sum(v.proposals for v in found)} proposals in "
-        f"{sum(v.frames for v in found)} frames of {len(found)} videos; {len(summary.videos) - len(found)} skipped"
+        f"{counted(sum(video.masks for video in found), 'mask')} kept of {counted(proposed, 'proposal')} in "
+        f"{counted(frames, 'frame')} of {counted(len(found), 'video')}; {len(summary.videos) - len(found)} skipped"
     )
-    say(f"dataset: {out / 'instances.json'}, {out / 'ytvis.json'} ({summary.tracks_to_review} tracks)")
+    say(f"dataset: {out / 'instances.json'}, {out / 'ytvis.json'} ({counted(summary.tracks_to_review, 'track')})")
     say(f"review:  {out / 'review.html'}, then fewmask mine --out {out} --review review.json")
     _say_refined(refined)
 
 
 def _say_refined(rounds: "Sequence[RefinedRound]") -> None:
     for done in rounds:
-        say(f"round {done.number}: refined on {done.masks} masks in {done.pictures} pictures: {done.weights}")
+        say(
+            f"round {done.number}: refined on {counted(done.masks, 'mask')} in "
+            f"{counted(done.pictures, 'picture')}: {done.weights}"
+        )
         for name in ("AP", "AP50", "AP75"):
             if name in done.before and name in done.after:
                 say(
@@ -150,8 +158,9 @@ def _line(outcome: "VideoOutcome") -> str:
         return f"{outcome.name}: skipped: {outcome.skipped}"
     early = f"; ended early: {outcome.note}" if outcome.note else ""
     return (
-        f"{outcome.name}: {outcome.masks} of {outcome.proposals} proposals kept in {outcome.frames} frames "
-        f"({outcome.empty} without any), {outcome.tracks} tracks; foreground {outcome.foreground:.2f}, stability "
-        f"{outcome.stability:.2f}; motion and consistency changed the choice in {outcome.reconsidered} frames; "
+        f"{outcome.name}: {outcome.masks} of {counted(outcome.proposals, 'proposal')} kept in "
+        f"{counted(outcome.frames, 'frame')} ({outcome.empty} without any), {counted(outcome.tracks, 'track')}; "
+        f"foreground {outcome.foreground:.2f}, stability {outcome.stability:.2f}; motion and consistency changed the "
+        f"choice in {counted(outcome.reconsidered, 'frame')}; "
         f"{outcome.pairs_evaluated} of {outcome.pairs} flow pairs were needed{early}"
     )

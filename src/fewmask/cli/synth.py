@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-from fewmask.cli.console import Progress, say, say_json
+from fewmask.cli.console import Progress, counted, say, say_json
+from fewmask.cli.options import Json
+from fewmask.pipelines.early_checks import check_files
 
 
 class Occlusion(StrEnum):
@@ -85,9 +87,10 @@ def synth(
     ] = VideoFormat.jpg,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an earlier run; --videos may grow.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Make videos of real objects moving over real images, with exact masks, ids, classes and occlusion."""
+    check_files({"--from": coco, "--images": images})
     from fewmask.datasets.synth import SynthConfig, synthesise
 
     height, width = _two_numbers(size, "x", "--size")
@@ -126,7 +129,7 @@ def synth(
     if as_json:
         say_json({"annotations": str(path), "videos": videos, "frames": videos * frames})
     else:
-        say(f"{path}: {videos} videos of {frames} frames")
+        say(f"{path}: {counted(videos, 'video')} of {counted(frames, 'frame')}")
 
 
 def _names(text: str) -> list[str]:

@@ -1,29 +1,28 @@
 """`fewmask train MODEL RECIPE ...`: train or go on training a model."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fewmask.cli.console import note, say, say_json
+from fewmask.cli.console import at_once, note, say, say_json
+from fewmask.cli.options import Device, Json, Out, Resume
+from fewmask.pipelines.early_checks import check_device, check_files, check_free, check_weights
+from fewmask.pipelines.train_request import TrainRequest
 
 if TYPE_CHECKING:
-    from fewmask.pipelines.train import TrainRequest
     from fewmask.training.loop import StepReport
 
 app = typer.Typer(no_args_is_help=True, help="Train a model from a recipe.")
 
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe; see the folder recipes.")]
-Out = Annotated[Path, typer.Option(help="Folder for checkpoints, log and weights.")]
 Data = Annotated[Path, typer.Option(help="COCO instances, or YouTube-VIS or OVIS annotations.")]
 Images = Annotated[
     Path | None, typer.Option(help="Folder of the pictures; default: images or JPEGImages beside --data.")
 ]
 Steps = Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's number of steps.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 @app.command()
@@ -40,15 +39,17 @@ def minvis(
     steps: Steps = None,
     device: Device = "auto",
     resume: Resume = False,
-    json_output: Json = False,
+    as_json: Json = False,
 ) -> None:
     """An image segmenter for MinVIS, on labelled pictures or sparsely labelled videos."""
+    request = _request(recipe, out, steps, device, resume, {"--data": data, "--images": images, "--initial": initial})
+    if start_from is not None:
+        check_weights(start_from)
     from fewmask.pipelines.train import train_minvis
 
-    request = _request(recipe, out, steps, device, resume)
     _finish(
         out,
-        json_output,
+        as_json,
         lambda: train_minvis(request, data, images=images, initial=initial, start_from=start_from, frames=frames),
     )
 
@@ -68,15 +69,16 @@ def vipmt(
     steps: Steps = None,
     device: Device = "auto",
     resume: Resume = False,
-    json_output: Json = False,
+    as_json: Json = False,
 ) -> None:
     """A few-shot network, on pictures or videos of many classes."""
+    files = {"--data": data, "--backbone": backbone, "--images": images}
+    request = _request(recipe, out, steps, device, resume, files | {f"--also {path}": path for path in also or ()})
     from fewmask.pipelines.train import train_vipmt
 
-    request = _request(recipe, out, steps, device, resume)
     _finish(
         out,
-        json_output,
+        as_json,
         lambda: train_vipmt(request, data, backbone, images=images, novel=novel or (), also=also or ()),
     )
 
@@ -92,13 +94,20 @@ def selfshot(
     steps: Steps = None,
     device: Device = "auto",
     resume: Resume = False,
-    json_output: Json = False,
+    as_json: Json = False,
 ) -> None:
     """The transformer that segments what a query and its supports have in common, on labelled videos."""
+    request = _request(
+        recipe,
+        out,
+        steps,
+        device,
+        resume,
+        {"--data": data, "--images": images, "--initial": initial, "--held-out": held_out},
+    )
     from fewmask.pipelines.train import train_selfshot
 
-    request = _request(recipe, out, steps, device, resume)
-    _finish(out, json_output, lambda: train_selfshot(request, data, images=images, initial=initial, held_out=held_out))
+    _finish(out, as_json, lambda: train_selfshot(request, data, images=images, initial=initial, held_out=held_out))
 
 
 @app.command("clip-encoder")
@@ -110,13 +119,14 @@ def clip_encoder(
     steps: Steps = None,
     device: Device = "auto",
     resume: Resume = False,
-    json_output: Json = False,
+    as_json: Json = False,
 ) -> None:
     """The embedding by which a video finds its relatives, on unlabelled videos."""
+    files = {"--initial": initial, **{f"VIDEO {number}": path for number, path in enumerate(videos, 1)}}
+    request = _request(recipe, out, steps, device, resume, files)
     from fewmask.pipelines.train import train_clip_encoder
 
-    request = _request(recipe, out, steps, device, resume)
-    _finish(out, json_output, lambda: train_clip_encoder(request, videos, initial=initial))
+    _finish(out, as_json, lambda: train_clip_encoder(request, videos, initial=initial))
 
 
 @app.command()
@@ -137,24 +147,31 @@ def background(
     steps: Steps = None,
     device: Device = "auto",
     resume: Resume = False,
-    json_output: Json = False,
+    as_json: Json = False,
 ) -> None:
     """The foreground network of mining, on labelled pictures."""
+    files = {"--data": data, "--images": images, "--initial": initial}
+    request = _request(recipe, out, steps, device, resume, files)
     from fewmask.pipelines.train import train_background
 
-    request = _request(recipe, out, steps, device, resume)
     _finish(
         out,
-        json_output,
+        as_json,
         lambda: train_background(
             request, data, images=images, hold_out=hold_out, imagenet=imagenet, initial=initial, require=require
         ),
     )
 
 
-def _request(recipe: Path, out: Path, steps: int | None, device: str, resume: bool) -> "TrainRequest":
-    from fewmask.pipelines.train import TrainRequest
-
+def _request(
+    recipe: Path, out: Path, steps: int | None, device: str, resume: bool, files: Mapping[str, Path | None]
+) -> TrainRequest:
+    """The request, once everything is seen to be there; the import of the networks, which takes seconds, comes next."""
+    check_files({"RECIPE": recipe, **files})
+    check_device(device)
+    if os.environ.get("RANK", "0") == "0":  # under torchrun the first process may have made the folder already
+        check_free(out, resume=resume)
+    at_once("loading the network")
     return TrainRequest(recipe, out, steps=steps, device=device, resume=resume, report=_show)
 
 
@@ -164,9 +181,9 @@ def _show(line: "StepReport") -> None:
     note(f"step {line.step}/{line.steps}  {losses}{left}")
 
 
-def _finish(out: Path, json_output: bool, run: Callable[[], dict[str, float]]) -> None:
+def _finish(out: Path, as_json: bool, run: Callable[[], dict[str, float]]) -> None:
     figures = run()
-    if json_output:
+    if as_json:
         say_json({"out": out, "figures": figures})
         return
     for name, value in figures.items():

@@ -2,11 +2,12 @@
 
 import glob
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from fewmask.errors import CheckpointError, ConfigError, VideoError
+from fewmask.media.addresses import showable
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ def check_source(source: str | Path | int, *, resume: bool, skip_broken: bool = 
 
     with open_frames(source, skip_broken=skip_broken) as frames:
         if resume and frames.is_live:
-            raise ConfigError(f"{source}: a live source cannot be resumed; use another --out")
+            raise ConfigError(f"{showable(str(source))}: a live source cannot be resumed; use another --out")
         return SourceFacts(frames.size, frames.length, frames.is_live)
 
 
@@ -79,14 +80,24 @@ def check_files(given: Mapping[str, Path | None]) -> None:
     """Whether the paths of some options lead anywhere.
 
     Args:
-        given: option without dashes -> its path, None where it was left out.
+        given: option as typed -> its path, None where it was left out.
 
     Raises:
         ConfigError: the first that does not; the message names the option.
     """
     for option, path in given.items():
         if path is not None and not _exists(path):
-            raise ConfigError(f"{path}: no such file or folder; look at --{option}")
+            raise ConfigError(f"{path}: no such file or folder; look at {option}")
+
+
+def check_choice(value: str | None, choices: Collection[str], what: str) -> None:
+    """Whether a word is one of the choices; None is what was left out.
+
+    Raises:
+        ConfigError: it is none of them.
+    """
+    if value is not None and value not in choices:
+        raise ConfigError(f"{what} {value!r} is unknown; choose from {', '.join(choices)}")
 
 
 def _exists(path: str | Path) -> bool:

@@ -2,8 +2,7 @@
 
 import os
 import tomllib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from fewmask.minvis.frame_instances import resize_logits
 from fewmask.minvis.pretrained import folder_of, load
 from fewmask.models.device import resolve_device
 from fewmask.models.weights_input import weights_input
+from fewmask.pipelines.mine_request import MineRequest
 
 MINVIS_SCORE_THRESHOLD = 0.7
 """`MiningSettings.score_threshold` for MinVIS proposals, where the user sets none.
@@ -75,43 +75,6 @@ class MinvisProposals:
         order = order[inside.any(1)[order]][: self._most]
         masks = resize_logits(logits[order], output.padded_size, output.image_size, size) > 0
         return masks.cpu().numpy(), scores[order].double().cpu().numpy()
-
-
-@dataclass(frozen=True)
-class MineRequest:
-    """What the user asked for.
-
-    Attributes:
-        videos: files, folders of images, globs, addresses.
-        out: folder of the dataset.
-        proposals: "minvis", "maskrcnn" or "sam".
-        weights: of the proposer; None = the bundled MinVIS segmenter.
-        background: weights of the background network; None = the bundled ones.
-        flow: "dis" or "raft".
-        flow_weights: of RAFT; None = torchvision's, from its cache or downloaded.
-        settings_file: a TOML file of `MiningSettings`.
-        settings: single settings, over those of the file.
-        workers: processes; 0 = one per core, at most eight and one per video, and one on a GPU.
-        ray: address of a Ray cluster that the processes run on, "local" for one of their own; None = this machine.
-        device: auto, cpu, cuda, cuda:N or mps.
-        resume: go on with the run in ``out``.
-        command: as typed.
-    """
-
-    videos: Sequence[str]
-    out: Path
-    proposals: str = "minvis"
-    weights: str | None = None
-    background: Path | None = None
-    flow: str = "dis"
-    flow_weights: Path | None = None
-    settings_file: Path | None = None
-    settings: dict[str, Any] = field(default_factory=dict)
-    workers: int = 0
-    ray: str | None = None
-    device: str = "auto"
-    resume: bool = False
-    command: Sequence[str] = ("mine",)
 
 
 def run_mine(

@@ -22,7 +22,8 @@ from fewmask.minvis.pretrained import load
 from fewmask.minvis.train import MinvisRecipe, MinvisTask
 from fewmask.minvis.training_data import TrainingData, coco_data
 from fewmask.models.device import resolve_device
-from fewmask.pipelines.mine import MineRequest, proposer_weights, run_mine
+from fewmask.pipelines.mine import proposer_weights, run_mine
+from fewmask.pipelines.mine_request import MineRequest, RefineRequest
 from fewmask.pipelines.train import read_recipe
 from fewmask.training.loop import StepReport, TrainTask, train
 
@@ -54,33 +55,6 @@ MASK_RCNN_RECIPE = MaskRcnnRecipe.model_validate(
 )
 NOTHING = "no mask was mined; there is nothing to refine on"
 Recipe = MinvisRecipe | MaskRcnnRecipe
-
-
-@dataclass(frozen=True)
-class RefineRequest:
-    """How to refine.
-
-    Attributes:
-        strategy: "finetune" trains on the mined masks alone, "retrain" on labelled and mined pictures mixed.
-        labelled: COCO file of the classes seen so far. Its held-out part measures what refining does to them; the
-            rest is what "retrain" mixes in.
-        images: folder of its pictures; None = ``images`` beside the file.
-        hold_out: images of ``labelled`` whose id it divides are held out.
-        require: use only images of ``labelled`` with this field true in the file.
-        rounds: mine and refine so many times, each with the weights of the round before.
-        recipe: a MinVIS recipe (its data rules are not used) or a Mask R-CNN recipe, as the proposals are, instead of
-            `RECIPE` or `MASK_RCNN_RECIPE`.
-        steps: instead of the recipe's number of steps.
-    """
-
-    strategy: str = "finetune"
-    labelled: Path | None = None
-    images: Path | None = None
-    hold_out: int = 5
-    require: str | None = None
-    rounds: int = 1
-    recipe: Path | None = None
-    steps: int | None = None
 
 
 @dataclass(frozen=True)

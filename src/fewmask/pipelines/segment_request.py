@@ -1,11 +1,12 @@
 """What a user of `fewmask segment` asks for: how any method runs, and one small request for each of the three."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from fewmask.errors import ConfigError
+from fewmask.pipelines.early_checks import check_choice
 
 if TYPE_CHECKING:
     from fewmask.exports.run_outputs import Outputs
@@ -73,9 +74,9 @@ class EveryObject:
     short_side: int | None = None
 
     def __post_init__(self) -> None:
-        one_of(self.precision, ("auto", "fp32", "bf16", "fp16"), "precision")
-        one_of(self.ranking, ("auto", "paper", "mask-quality"), "ranking")
-        one_of(self.mode, ("auto", "exact", "bounded"), "mode")
+        check_choice(self.precision, ("auto", "fp32", "bf16", "fp16"), "precision")
+        check_choice(self.ranking, ("auto", "paper", "mask-quality"), "ranking")
+        check_choice(self.mode, ("auto", "exact", "bounded"), "mode")
         if self.batch != "auto" and not self.batch.isdecimal():
             raise ConfigError(f"batch {self.batch!r} must be auto or a number")
 
@@ -102,7 +103,7 @@ class ClassShown:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        one_of(self.instances, self.INSTANCES, "instances")
+        check_choice(self.instances, self.INSTANCES, "instances")
         for option, path in (("support", self.support), ("negative", self.negative)):
             if path is not None and not path.expanduser().exists():
                 raise ConfigError(f"{path}: no such file or folder; --{option} takes pictures with masks")
@@ -136,7 +137,7 @@ class SharedWithPool:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        one_of(self.instances, self.INSTANCES, "instances")
+        check_choice(self.instances, self.INSTANCES, "instances")
         if self.pool is None:
             if not self.support_video:
                 raise ConfigError("no supports; give --pool an index, or --support-video a video or picture")
@@ -158,17 +159,6 @@ class SharedWithPool:
 
 
 SegmentRequest: TypeAlias = EveryObject | ClassShown | SharedWithPool
-
-
-def one_of(value: str, choices: Collection[str], what: str) -> str:
-    """``value``, if it is one of the choices.
-
-    Raises:
-        ConfigError: it is none of them.
-    """
-    if value not in choices:
-        raise ConfigError(f"{what} {value!r} is unknown; choose from {', '.join(choices)}")
-    return value
 
 
 def objects_asked(instances: str, weights: str) -> str:

@@ -4,7 +4,7 @@ import os
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,27 +25,11 @@ from fewmask.minvis.train import MinvisRecipe, MinvisTask
 from fewmask.minvis.training_data import TrainingData, coco_data, ytvis_data
 from fewmask.models.device import resolve_device
 from fewmask.models.weights_input import weights_input
-from fewmask.training.loop import StepReport, TrainTask, train
+from fewmask.pipelines.train_request import TrainRequest
+from fewmask.training.loop import TrainTask, train
 from fewmask.training.settings import TrainSettings
 
 Recipe = TypeVar("Recipe", bound=BaseModel)
-
-
-@dataclass(frozen=True)
-class TrainRequest:
-    """What every training needs: the recipe file, the run's folder, and how to run it.
-
-    Attributes:
-        steps: instead of the recipe's number of steps.
-        report: called with every line of the log.
-    """
-
-    recipe: Path
-    out: Path
-    steps: int | None = None
-    device: str = "auto"
-    resume: bool = False
-    report: Callable[[StepReport], None] = lambda _: None
 
 
 def train_minvis(
