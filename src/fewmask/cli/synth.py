@@ -90,7 +90,6 @@ def synth(
     as_json: Json = False,
 ) -> None:
     """Make videos of real objects moving over real images, with exact masks, ids, classes and occlusion."""
-    check_files({"--from": coco, "--images": images})
     from fewmask.datasets.synth import SynthConfig, synthesise
 
     height, width = _two_numbers(size, "x", "--size")
@@ -108,6 +107,7 @@ def synth(
         motion=motion,
         deformation=deformation,
     )
+    check_files({"--from": coco, "--images": images})
     with Progress("videos", quiet=as_json) as progress:
         path = synthesise(
             coco,

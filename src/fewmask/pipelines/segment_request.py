@@ -142,8 +142,7 @@ class SharedWithPool:
             if not self.support_video:
                 raise ConfigError("no supports; give --pool an index, or --support-video a video or picture")
             for option, is_set in (
-                ("-k (shots)", self.shots != 5), ("--random-supports", self.random_supports),
-                ("--encoder", self.encoder != "auto"),
+                ("--random-supports", self.random_supports), ("--encoder", self.encoder != "auto"),
             ):  # fmt: skip
                 if is_set:
                     raise ConfigError(f"{option} cannot be used without --pool; leave it out")
