@@ -5,12 +5,10 @@ video is drawn from (seed, its number) alone, so that it does not matter how man
 """
 
 import json
-import multiprocessing
 from collections.abc import Callable, Collection, Generator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +20,8 @@ from fewmask.datasets.synth_files import VideoFormat, record_path, write_video
 from fewmask.datasets.synth_video import SyntheticVideo, plan_video, synthetic_video
 from fewmask.errors import ConfigError, FewmaskError
 from fewmask.media.atomic import whole_file
+from fewmask.media.processes import outcomes
 from fewmask.media.run_directory import RunDirectory
-from fewmask.media.stopping import children_start, end_with_parent, end_workers
 
 __all__ = ["SynthConfig", "SyntheticVideo", "category_ids_of", "synthesise", "synthetic_video"]
 
@@ -164,28 +162,11 @@ def _check(videos: int, seed: int, workers: int, video_format: str, config: Synt
         raise ConfigError(f"mp4 needs an even frame size, not {config.height}x{config.width}; use jpg")
 
 
-def _make(job: _Job, dataset: CocoDataset, indices: Sequence[int], workers: int) -> Generator[int, None, None]:
-    """Make the videos in any order, giving the number of each when its record is there."""
-    if workers == 1 or len(indices) < 2:
-        studio = _Studio(job, dataset)
-        for index in indices:
-            studio.make(index)
-            yield index
-        return
-    # Fresh processes: a fork would inherit locks of threads that torch or OpenCV may have started.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(workers, len(indices)), context, _open_studio, (job,))
-    try:
-        with children_start():
-            futures = [pool.submit(_make_one, index) for index in indices]
-        for future in as_completed(futures):
-            yield future.result()
-    except BrokenProcessPool as error:
-        raise FewmaskError(
-            "a worker process was ended from outside, perhaps for want of memory; resume with fewer workers"
-        ) from error
-    finally:
-        end_workers(pool)
+def _make(job: _Job, dataset: CocoDataset, indices: Sequence[int], workers: int) -> Generator[None, None, None]:
+    """Make the videos, and tell of each when its record is there."""
+    workers = min(workers, max(len(indices), 1))
+    make_work = (lambda: _Studio(job, dataset).make) if workers == 1 else partial(_open_studio, job)
+    return outcomes(indices, make_work, workers=workers)
 
 
 class _Studio:
@@ -203,22 +184,11 @@ class _Studio:
         write_video(Path(self.job.out), index, plan, self.job.video_format)
 
 
-_studio: _Studio | None = None
-
-
-def _open_studio(job: _Job) -> None:
+def _open_studio(job: _Job) -> Callable[[int], None]:
     import cv2
 
-    global _studio  # noqa: PLW0603 - one per worker process, set by its initialiser
-    end_with_parent()
     cv2.setNumThreads(1)
-    _studio = _Studio(job, read_coco(job.coco, job.images_root))
-
-
-def _make_one(index: int) -> int:
-    assert _studio is not None
-    _studio.make(index)
-    return index
+    return _Studio(job, read_coco(job.coco, job.images_root)).make
 
 
 def _write_instances(path: Path, out: Path, videos: int, categories: list[dict[str, Any]], *, agnostic: bool) -> None:

@@ -95,13 +95,7 @@ def mine(
         tools = partial(make_tools, proposer, background, flow)
         run.update({"names": [job.name for job in jobs]})
         outcomes: dict[str, VideoOutcome] = {}
-        if ray is None:
-            found = outcomes_of(jobs, tools, settings, workers, progress)
-        else:
-            from fewmask.mining.ray_jobs import outcomes_over_ray
-
-            found = outcomes_over_ray(jobs, tools, settings, workers, ray)
-        with closing(found):  # its processes end here, whatever happens
+        with closing(outcomes_of(jobs, tools, settings, workers, progress, ray)) as found:  # its processes end here
             for outcome in found:
                 outcomes[outcome.name] = outcome
                 run.update({"videos": {name: asdict(done) for name, done in sorted(outcomes.items())}})

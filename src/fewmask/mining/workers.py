@@ -1,17 +1,12 @@
-"""Jobs over processes: what became of each video, the same whatever the number of processes."""
+"""What became of each video, the same whatever the number of processes that mine."""
 
-import multiprocessing
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
-import torch
-
-from fewmask.errors import FewmaskError, VideoError
+from fewmask.errors import VideoError
 from fewmask.media.addresses import showable
-from fewmask.media.stopping import children_start, end_with_parent, end_workers
+from fewmask.media.processes import outcomes
 from fewmask.mining.flow import FlowEstimator
 from fewmask.mining.frame_candidates import BackgroundEstimator
 from fewmask.mining.mined_video import MinedVideo
@@ -72,49 +67,34 @@ def outcomes_of(
     settings: MiningSettings,
     workers: int,
     progress: Callable[[str, str, int], None],
+    ray: str | None = None,
 ) -> Generator[VideoOutcome, None, None]:
-    """Outcomes as the videos are done; in the order of the jobs with one worker."""
-    if workers == 1:
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)  # as in a worker process: sums on more threads round otherwise
-        try:
-            tools = tools_factory()
-            for job in jobs:
-                yield mine_one(job, tools, settings, partial(progress, job.name))
-        finally:
-            torch.set_num_threads(threads)
-        return
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(
-        workers, mp_context=context, initializer=_start_worker, initargs=(tools_factory, settings)
-    )
-    try:
-        with children_start():
-            futures = [pool.submit(_mine_in_worker, job) for job in jobs]
-        for future in as_completed(futures):
-            yield future.result()
-    except BrokenProcessPool as error:
-        raise FewmaskError(
-            "a mining process was killed (out of memory?); go on with --resume, or with fewer --workers"
-        ) from error
-    finally:
-        end_workers(pool)  # after an error or Ctrl-C at once: the job in hand goes on where it is
+    """Outcomes of the videos, in the order of the jobs, from processes here or, with its address, on a Ray cluster.
+
+    Every worker computes on one thread, for sums on more threads round otherwise. ``progress`` is told with one worker
+    only.
+    """
+    if ray is not None:
+        from fewmask.media.ray_processes import outcomes_on_ray
+
+        there = [replace(job, out=job.out.resolve()) for job in jobs]
+        make = partial(_worker, tools_factory, settings)
+        return outcomes_on_ray(there, make, workers=workers, address=ray, threads=1)
+    make = partial(_worker, tools_factory, settings, progress if workers == 1 else None)
+    return outcomes(jobs, make, workers=workers, threads=1)
 
 
-_worker: tuple[Tools, MiningSettings] | None = None
+def _worker(
+    make_tools: Callable[[], Tools],
+    settings: MiningSettings,
+    progress: Callable[[str, str, int], None] | None = None,
+) -> Callable[[Job], VideoOutcome]:
+    tools = make_tools()
 
+    def work(job: Job) -> VideoOutcome:
+        return mine_one(job, tools, settings, *([] if progress is None else [partial(progress, job.name)]))
 
-def _start_worker(make_tools: Callable[[], Tools], settings: MiningSettings) -> None:
-    global _worker  # noqa: PLW0603 - a process pool hands its workers state in no other way
-    end_with_parent()
-    torch.set_num_threads(1)
-    _worker = (make_tools(), settings)
-
-
-def _mine_in_worker(job: Job) -> VideoOutcome:
-    if _worker is None:
-        raise RuntimeError("the worker was not started")
-    return mine_one(job, *_worker)
+    return work
 
 
 def mine_one(
