@@ -163,6 +163,37 @@ def background(
     )
 
 
+@app.command()
+def maskrcnn(
+    recipe: RecipeFile,
+    data: Data,
+    out: Out,
+    images: Images = None,
+    hold_out: Annotated[int, typer.Option(min=0, help="Images whose id it divides are for validation.")] = 0,
+    initial: Annotated[
+        Path | None,
+        typer.Option(help="torchvision's maskrcnn_resnet50_fpn or resnet50 weights, or an earlier model.safetensors."),
+    ] = None,
+    require: Annotated[
+        str | None, typer.Option(help="Only images with this field true in --data, e.g. all80: annotated for all.")
+    ] = None,
+    steps: Steps = None,
+    device: Device = "auto",
+    resume: Resume = False,
+    as_json: Json = False,
+) -> None:
+    """The paper's proposals for mining: a class-agnostic Mask R-CNN, on labelled pictures."""
+    files = {"--data": data, "--images": images, "--initial": initial}
+    request = _request(recipe, out, steps, device, resume, files)
+    from fewmask.pipelines.train import train_maskrcnn
+
+    _finish(
+        out,
+        as_json,
+        lambda: train_maskrcnn(request, data, images=images, hold_out=hold_out, initial=initial, require=require),
+    )
+
+
 def _request(
     recipe: Path, out: Path, steps: int | None, device: str, resume: bool, files: Mapping[str, Path | None]
 ) -> TrainRequest:

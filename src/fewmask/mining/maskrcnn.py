@@ -42,12 +42,15 @@ class MaskRcnnProposals:
         network: torchvision's module.
     """
 
-    def __init__(self, weights: Path, *, short_side: int = 800, device: str = "cpu") -> None:
-        """Load a state dict of `class_agnostic_maskrcnn`.
+    def __init__(self, weights: Path | nn.Module, *, short_side: int = 800, device: str = "cpu") -> None:
+        """Load a state dict of `class_agnostic_maskrcnn`, or take such a network as it is.
 
         Raises:
             CheckpointError: no such file, or the weights of another network.
         """
+        if isinstance(weights, nn.Module):
+            self.network = weights.to(device).eval()
+            return
         network = class_agnostic_maskrcnn(short_side=short_side)
         try:
             network.load_state_dict(read_checkpoint(weights))

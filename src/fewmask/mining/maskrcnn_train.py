@@ -47,15 +47,22 @@ class MaskRcnnTask:
     """
 
     def __init__(
-        self, recipe: MaskRcnnRecipe, weights: Path, train: Sequence[CocoDataset], held_out: CocoDataset | None = None
+        self,
+        recipe: MaskRcnnRecipe,
+        weights: Path | nn.Module,
+        train: Sequence[CocoDataset],
+        held_out: CocoDataset | None = None,
+        *,
+        frozen_norms: bool = True,
     ) -> None:
-        """Start from the weights of `MaskRcnnProposals`.
+        """Start from the weights of `MaskRcnnProposals`, or from a network made elsewhere.
 
         Args:
             recipe: optimisation and size.
-            weights: a state dict of `fewmask.mining.maskrcnn.class_agnostic_maskrcnn`.
+            weights: a state dict of `fewmask.mining.maskrcnn.class_agnostic_maskrcnn`, or that network.
             train: datasets to mix; crowds are no targets, pictures without objects are left out.
             held_out: what `validate` measures on; None = nothing.
+            frozen_norms: False where the network starts from nothing and has no statistics to keep.
 
         Raises:
             CheckpointError: the weights of another network.
@@ -73,7 +80,7 @@ class MaskRcnnTask:
         if not self._pictures:
             raise DatasetError("no picture with an object to train Mask R-CNN on")
         for module in self.network.modules():
-            if isinstance(module, nn.BatchNorm2d):
+            if frozen_norms and isinstance(module, nn.BatchNorm2d):
                 module.__class__ = _FrozenNorm  # same parameters and names, another mode
                 module.requires_grad_(False)
 

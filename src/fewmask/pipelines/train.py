@@ -209,6 +209,44 @@ def train_background(
     return _run(request, "background", recipe, recipe.settings, task, inputs)
 
 
+def train_maskrcnn(
+    request: TrainRequest,
+    data: Path,
+    *,
+    images: Path | None = None,
+    hold_out: int = 0,
+    initial: Path | None = None,
+    require: str | None = None,
+) -> dict[str, float]:
+    """Train the paper's proposal network of mining, a class-agnostic Mask R-CNN, on COCO pictures.
+
+    Args:
+        hold_out: images whose id it divides are for validation; 0 = none.
+        initial: torchvision's weights of ``maskrcnn_resnet50_fpn`` or of ``resnet50``, or an earlier one of these;
+            None = from nothing.
+        require: use only images with this field true in the file.
+
+    Raises:
+        FewmaskError: a recipe, dataset, checkpoint or folder that cannot be used.
+    """
+    from fewmask.mining.maskrcnn import class_agnostic_maskrcnn
+    from fewmask.mining.maskrcnn_initial import load_initial
+    from fewmask.mining.maskrcnn_train import MaskRcnnRecipe, MaskRcnnTask
+
+    recipe = read_recipe(request.recipe, MaskRcnnRecipe)
+
+    def task() -> TrainTask:
+        kept, held_out = _split(_with_field(read_coco(data, images), require), hold_out)
+        torch.manual_seed(recipe.train.seed)
+        network = class_agnostic_maskrcnn(short_side=recipe.short_side)
+        if initial is not None:
+            load_initial(network, initial)
+        return MaskRcnnTask(recipe, network, [kept], held_out, frozen_norms=initial is not None)
+
+    inputs = {**_labelled(data, images), "hold_out": hold_out, "initial": initial, "require": require}
+    return _run(request, "maskrcnn", recipe, recipe.train, task, inputs)
+
+
 def read_recipe(path: Path, kind: type[Recipe]) -> Recipe:
     """A recipe file of one kind.
 
