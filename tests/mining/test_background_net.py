@@ -171,3 +171,13 @@ def test_pictures_that_are_not_as_the_file_says(dataset, tmp_path):
     wrong = dataset.images[0].__class__(1, "1.png", 10, 10)
     with pytest.raises(DatasetError):
         picture(dataset, wrong)
+
+
+@pytest.mark.parametrize("size", [(1, 200), (200, 1), (2, 20_000), (40, 50)])
+def test_slivers_take_no_more_than_pictures(size):
+    seen = []
+    network = BackgroundNet(TINY).eval()
+    network.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape[-2:]))
+    background = network.background(np.zeros((*size, 3), np.uint8))
+    assert background.shape == size
+    assert max(seen[0]) <= 8 * 64

@@ -30,3 +30,8 @@ def test_equals_resizing_whole_masks_twice(low, share, output, offset, seed):
         bitmap = np.zeros(output, dtype=bool) if mask is None else rle.decode(mask)
         assert not ((bitmap != (expected > 0)) & (np.abs(expected) > 1e-4)).any()
         assert mask is None or bitmap.any()
+
+
+def test_no_query_has_a_pixel():
+    """What a frame without anything leaves to resize: nothing, at the right size."""
+    assert resize_logits(torch.zeros(0, 4, 6), (16, 24), (14, 20), (9, 11)).shape == (0, 9, 11)

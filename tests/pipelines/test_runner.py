@@ -16,6 +16,7 @@ from fewmask.media.frames import open_frames
 from fewmask.media.run_directory import RunDirectory
 from fewmask.minvis.stream import MinVIS
 from fewmask.minvis.stream_settings import StreamSettings
+from fewmask.pipelines import runner
 from fewmask.pipelines.runner import stream_to_directory
 from fewmask.pipelines.segment_request import RunOptions
 
@@ -80,7 +81,7 @@ def test_writes_what_users_and_servers_read(whole):
     assert pixels[first][0] > 0
     manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["status"] == "finished"
-    assert manifest["progress"] == {"frames": 150, "tracks": 3}
+    assert manifest["progress"] == {"drawn": 150, "frames": 150, "tracks": 3}
 
 
 def test_one_object_has_one_id_in_every_file(clip, tmp_path):
@@ -197,3 +198,58 @@ def test_exports_for_annotation_tools(clip, tmp_path):
 def test_an_unknown_export_is_refused_before_any_work(clip, tmp_path):
     with pytest.raises(ConfigError, match="coco"):
         run(tmp_path / "run", clip, outputs=Outputs(exports=("voc",)))
+
+
+def test_a_source_that_broke_off_once_is_whole_everywhere_after_resume(clip, whole, tmp_path, monkeypatch):
+    """As an http source does: the first run writes what came, the second one all of it, the overlay too."""
+
+    class BreaksOff:
+        def __init__(self, source):
+            self._source = source
+
+        def __getattr__(self, name):
+            return getattr(self._source, name)
+
+        def __iter__(self):
+            for frame in self._source:
+                if frame.index == 62:
+                    raise VideoError("http://h/v.mp4: the connection was lost before frame 62")
+                yield frame
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            self._source.close()
+
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "open_frames", lambda *arguments, **named: BreaksOff(open_frames(*arguments, **named)))
+        with pytest.raises(VideoError, match="lost before frame 62"):
+            run(out, clip)
+    assert video_length(out / "overlay.mp4") == 62
+    assert status(out) == "failed"
+    run(out, clip, resume=True)
+    assert status(out) == "finished"
+    assert video_length(out / "overlay.mp4") == 150
+    assert (out / "tracks.json").read_bytes() == (whole[0] / "tracks.json").read_bytes()
+    drawn = (out / "overlay.mp4").stat().st_mtime_ns
+    run(out, clip, resume=True)
+    assert (out / "overlay.mp4").stat().st_mtime_ns == drawn
+
+
+def video_length(path):
+    with open_frames(path) as frames:
+        return sum(1 for _ in frames)
+
+
+def status(out):
+    return json.loads((out / "manifest.json").read_text())["status"]
+
+
+def test_a_picture_too_large_for_an_overlay_is_told_before_the_work(tmp_path):
+    image = tmp_path / "long.png"
+    Image.fromarray(np.zeros((16, 20_000, 3), np.uint8)).save(image)
+    with pytest.raises(VideoError, match=r"long\.png: the overlay: 20000x16 is more than a video can be"):
+        run(tmp_path / "run", image)
+    assert run(tmp_path / "other", image, outputs=Outputs(overlay=False, masks=False))[0].frames == 1

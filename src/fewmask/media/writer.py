@@ -18,6 +18,20 @@ from fewmask.media.frame_source import RgbImage
 _OPTIONS = {"crf": "20", "preset": "veryfast"}
 
 
+MAX_SIDE = 16_384
+"""Pixels, of what H.264 is coded to."""
+
+
+def check_writable(size: tuple[int, int], what: str) -> None:
+    """Refuse a frame size (height, width) that `VideoWriter` could not write, before the work begins.
+
+    Raises:
+        VideoError: a side is longer than `MAX_SIDE`.
+    """
+    if max(size) > MAX_SIDE:
+        raise VideoError(f"{what}: {size[1]}x{size[0]} is more than a video can be, {MAX_SIDE} on either side")
+
+
 class VideoWriter:
     """An mp4 that appears under its name when it is complete: ``with VideoWriter(path, size, fps) as w: w.write(rgb)``.
 
@@ -41,6 +55,7 @@ class VideoWriter:
         self._written = 0
         if not fps > 0 or min(size) < 1:
             raise VideoError(f"{self.path}: cannot write {size[1]}x{size[0]} at {fps} frames per second")
+        check_writable(size, str(self.path))
         try:
             with ExitStack() as stack:
                 temporary = stack.enter_context(whole_file(self.path))

@@ -28,6 +28,7 @@ MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 BUNDLED = Path(__file__).parent / "weights" / "background.safetensors"
 _STRIDES = (4, 8, 16, 32)
+_MOST_LONG = 8  # longer side of what the network sees, as a multiple of the shorter one it is made for
 
 
 class BackgroundNetConfig(BaseModel):
@@ -85,7 +86,10 @@ class BackgroundNet(nn.Module):
     def background(self, rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """One frame uint8 [H, W, 3] -> probability of background float32 [H, W], Bg(I_t) of Eq. 3."""
         height, width = rgb.shape[:2]
-        scale = self.config.short_side / min(height, width)
+        # A sliver of a frame would become a wall of pixels.
+        scale = min(
+            self.config.short_side / min(height, width), _MOST_LONG * self.config.short_side / max(height, width)
+        )
         rows, columns = (max(32, round(side * scale / 32) * 32) for side in (height, width))
         small = cv2.resize(rgb, (columns, rows), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
         device = next(self.parameters()).device

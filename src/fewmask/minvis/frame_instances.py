@@ -6,6 +6,7 @@ The score is the class probability times the mean mask probability inside the ma
 
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -45,6 +46,8 @@ def mask_quality(logits: Tensor) -> Tensor:
 
 def resize_logits(logits: Tensor, padded: tuple[int, int], image: tuple[int, int], size: tuple[int, int]) -> Tensor:
     """Mask logits [N, h, w] at ``size``: bilinear to the padded input, padding cropped, bilinear to ``size``."""
+    if not len(logits):
+        return logits.new_zeros((0, *size), dtype=torch.float32)
     full = F.interpolate(logits[None].float(), padded, mode="bilinear", align_corners=False)
     cropped = full[..., : image[0], : image[1]]
     return F.interpolate(cropped, size, mode="bilinear", align_corners=False)[0]

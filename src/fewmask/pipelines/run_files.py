@@ -49,7 +49,7 @@ def write_run_files(
         pictures: list[Overlay | PaletteMasks] = []
         if outputs.overlay:
             files.append(overlay_path)
-            if not overlay_path.exists():  # a live source has drawn it already
+            if not _is_drawn(run, overlay_path):
                 overlay = Overlay(overlay_path, source, categories, skip_broken=skip_broken)
                 pictures.append(stack.enter_context(overlay))
         if outputs.masks:
@@ -67,6 +67,7 @@ def write_run_files(
         "shown": tuple(track.track_id for track in shown.tracks),
     }
     facts.model_copy(update=ended).write(run.path)
+    run.update({"drawn": length})
     if outputs.exports:
         video = VideoResult.from_final(
             shown, run.spool.results(), name=facts.name, size=(facts.height, facts.width), categories=categories,
@@ -74,3 +75,9 @@ def write_run_files(
         )  # fmt: skip
         files += write_exports(video, showable(str(source)), run.path, outputs.exports)
     return RunSummary(length, len(shown.tracks), tuple(files))
+
+
+def _is_drawn(run: RunDirectory, overlay: Path) -> bool:
+    """Whether the overlay is there with all its frames: that of a live source was drawn while it ran."""
+    last = run.spool.last_index
+    return last is not None and overlay.exists() and run.manifest["progress"].get("drawn") == last + 1

@@ -23,6 +23,7 @@ from fewmask.media.run_directory import RunDirectory
 from fewmask.media.spool import ResultSpool
 from fewmask.media.stopping import taken_up
 from fewmask.media.video_facts import VideoFacts
+from fewmask.media.writer import check_writable
 from fewmask.pipelines.run_files import write_run_files
 from fewmask.pipelines.segment_request import RunOptions
 
@@ -165,6 +166,8 @@ def _run_frames(job: _Job, start: int, progress: Callable[[int, int | None], Non
     last, stored = start - 1, start
     live: LiveOverlay | None = None
     with open_frames(job.source, start=start, skip_broken=job.skip_broken) as frames:
+        if job.outputs.overlay:
+            check_writable(frames.size, f"{showable(str(job.source))}: the overlay")
         VideoFacts.of(frames, stream.categories).write(job.run.path)
         if frames.is_live and job.outputs.overlay:
             overlay = job.run.path / "overlay.mp4"
@@ -188,6 +191,7 @@ def _run_frames(job: _Job, start: int, progress: Callable[[int, int | None], Non
         finally:
             if live is not None and spool.last_index is not None:
                 live.close()
+                job.run.update({"drawn": spool.last_index + 1})
     if spool.last_index is not None:
         tracks = stream.final_tracks()
         spool.append(last, {"complete": None if tracks is None else tracks.as_json()})
