@@ -3,7 +3,7 @@
 The paper resizes and flips only; scale jitter and copy-paste are for recipes with few pictures and switched on there.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -17,11 +17,15 @@ Masks = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class LabelledFrame:
-    """An RGB frame uint8 [H, W, 3] with its visible instances: ``masks`` bool [n, H, W], ``labels`` int64 [n]."""
+    """An RGB frame uint8 [H, W, 3] with its visible instances: ``masks`` bool [n, H, W], ``labels`` int64 [n].
+
+    ``unknown`` bool [H, W] marks where further objects may be that nobody labelled; None = nowhere.
+    """
 
     rgb: Image
     masks: Masks
     labels: npt.NDArray[np.int64]
+    unknown: Masks | None = None
 
 
 @dataclass(frozen=True)
@@ -70,8 +74,12 @@ def view(
     masks = np.zeros((len(frame.masks), height, width), dtype=bool)
     for index, mask in enumerate(frame.masks):
         cv2.warpAffine(mask.view(np.uint8), turn, (width, height), masks[index].view(np.uint8), cv2.INTER_NEAREST)
+    unknown = frame.unknown
+    if unknown is not None:
+        unknown = cv2.warpAffine(unknown.view(np.uint8), turn, (width, height), flags=cv2.INTER_NEAREST).astype(bool)
     # An object mostly outside the view is still an object there: only the area counts here.
-    return _kept(np.asarray(rgb, dtype=np.uint8), masks, frame.labels, np.asarray(masks.any(axis=(1, 2))))
+    seen = LabelledFrame(np.asarray(rgb, dtype=np.uint8), masks, frame.labels, unknown)
+    return _kept(seen, np.asarray(masks.any(axis=(1, 2))))
 
 
 def whole_frame(
@@ -89,9 +97,14 @@ def whole_frame(
     masks = np.zeros((len(frame.masks), height, width), dtype=bool)
     for index, mask in enumerate(frame.masks):
         cv2.resize(mask.view(np.uint8), (width, height), masks[index].view(np.uint8), interpolation=cv2.INTER_NEAREST)
+    unknown = frame.unknown
+    if unknown is not None:
+        unknown = cv2.resize(unknown.view(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST).astype(bool)
     if random.random() < settings.flip:
         rgb, masks = np.ascontiguousarray(rgb[:, ::-1]), np.ascontiguousarray(masks[:, :, ::-1])
-    return _kept(np.asarray(rgb, dtype=np.uint8), masks, frame.labels, np.asarray(masks.any(axis=(1, 2))))
+        unknown = None if unknown is None else np.ascontiguousarray(unknown[:, ::-1])
+    seen = LabelledFrame(np.asarray(rgb, dtype=np.uint8), masks, frame.labels, unknown)
+    return _kept(seen, np.asarray(masks.any(axis=(1, 2))))
 
 
 def paste(
@@ -113,6 +126,7 @@ def paste(
         np.clip(rgb + 0.5, 0, 255).astype(np.uint8),
         np.concatenate((masks[visible], added)),
         np.concatenate((onto.labels[visible], other.labels[chosen])),
+        None if onto.unknown is None else onto.unknown & ~cover,
     )
 
 
@@ -130,8 +144,8 @@ def recolour(rgb: Image, strength: float, random: np.random.Generator) -> Image:
 
 def drop_small(frame: LabelledFrame, least_area: int) -> LabelledFrame:
     """The frame without instances of fewer than ``least_area`` visible pixels."""
-    return _kept(frame.rgb, frame.masks, frame.labels, frame.masks.sum(axis=(1, 2)) >= least_area)
+    return _kept(frame, frame.masks.sum(axis=(1, 2)) >= least_area)
 
 
-def _kept(rgb: Image, masks: Masks, labels: npt.NDArray[np.int64], keep: npt.NDArray[np.bool_]) -> LabelledFrame:
-    return LabelledFrame(rgb, masks[keep], labels[keep])
+def _kept(frame: LabelledFrame, keep: npt.NDArray[np.bool_]) -> LabelledFrame:
+    return replace(frame, masks=frame.masks[keep], labels=frame.labels[keep])

@@ -37,6 +37,7 @@ class FrameLabels:
         labels: their classes, from 0.
         identities: one number per object, the same in all frames of a video.
         time: frame of its video.
+        unknown: regions that may hold further objects: crowds, and what a teacher was not sure of.
     """
 
     path: Path
@@ -45,6 +46,7 @@ class FrameLabels:
     labels: tuple[int, ...]
     identities: tuple[int, ...] = ()
     time: int = 0
+    unknown: tuple[Rle, ...] = ()
 
     def load(self) -> LabelledFrame:
         """Decode picture and masks.
@@ -60,7 +62,8 @@ class FrameLabels:
         if rgb is None or rgb.shape[:2] != self.size:
             raise DatasetError(f"{self.path}: not a readable picture of {self.size[1]}x{self.size[0]} pixels")
         masks = rle.decode_many(self.masks) if self.masks else np.zeros((0, *self.size), dtype=bool)
-        return LabelledFrame(np.asarray(rgb, np.uint8), masks, np.asarray(self.labels, dtype=np.int64))
+        unknown = rle.decode_many(self.unknown).any(axis=0) if self.unknown else None
+        return LabelledFrame(np.asarray(rgb, np.uint8), masks, np.asarray(self.labels, dtype=np.int64), unknown)
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ class TrainingData:
 def coco_data(
     dataset: CocoDataset, *, class_agnostic: bool, hold_out: int = 0, require: str | None = None
 ) -> TrainingData:
-    """Pictures of a COCO dataset; crowds are no targets.
+    """Pictures of a COCO dataset; crowds are unknown regions.
 
     Args:
         class_agnostic: all categories become the class "object".
@@ -99,6 +102,7 @@ def coco_data(
             (image.height, image.width),
             tuple(a.mask for a in annotations),
             tuple(label_of[a.category_id] for a in annotations),
+            unknown=tuple(a.mask for a in dataset.annotations_of[image.id] if a.iscrowd),
         )
         videos.append((labels,))
     categories = None if class_agnostic else sorted(dataset.categories)
@@ -128,9 +132,9 @@ def ytvis_data(
     names = {category.id: category.name for category in dataset.categories}
     label_of = _labels(names, class_agnostic)
     tracks: dict[int, list[Any]] = {video.id: [] for video in dataset.videos}
+    doubtful: dict[int, list[Any]] = {video.id: [] for video in dataset.videos}
     for annotation in dataset.annotations:
-        if not annotation.iscrowd:
-            tracks[annotation.video_id].append(annotation)
+        (doubtful if annotation.iscrowd else tracks)[annotation.video_id].append(annotation)
     held_out = {video.id for video in dataset.videos if hold_out and video.id % hold_out == 0}
     videos = []
     for video in dataset.videos:
@@ -153,6 +157,7 @@ def ytvis_data(
                     labels,
                     tuple(a.id for a in visible),
                     t,
+                    tuple(mask for a in doubtful[video.id] if (mask := a.segmentations[t]) is not None),
                 )
             )
         if frames:

@@ -1,0 +1,94 @@
+"""The one-stage network's folder: ``dense.json`` (shape, names, input size) and ``model.safetensors``."""
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from fewmask.datasets.json_file import load_object
+from fewmask.errors import CheckpointError, FewmaskError
+from fewmask.media.atomic import whole_file, write_json
+from fewmask.minvis.dense.network import DenseNetwork, DenseShape
+from fewmask.minvis.dense.segmenter import DenseSegmenter
+
+DESCRIPTION = "dense.json"
+WEIGHTS = "model.safetensors"
+
+
+def is_dense(folder: Path) -> bool:
+    """Whether `save_dense` wrote that folder."""
+    return (folder / DESCRIPTION).is_file()
+
+
+def save_dense(network: DenseNetwork, folder: Path, *, names: tuple[str, ...], short_side: int | None) -> None:
+    """Write a network, weights in half precision but running statistics in float32."""
+    state = {
+        key: value.detach().cpu().contiguous() if "running_" in key or not value.is_floating_point()
+        else value.detach().cpu().half().contiguous()
+        for key, value in network.state_dict().items()
+    }  # fmt: skip
+    folder.mkdir(parents=True, exist_ok=True)
+    with whole_file(folder / WEIGHTS) as temporary:
+        save_file(state, temporary)
+    write_json(
+        folder / DESCRIPTION,
+        {"network": network.shape.to_dict(), "names": list(names), "short_side": short_side},
+        indent=2,
+    )
+
+
+def load_dense_network(folder: Path) -> tuple[DenseNetwork, tuple[str, ...], int | None]:
+    """The bare network in float32, the names of its classes and the short side it was trained for.
+
+    Raises:
+        CheckpointError: missing, damaged, or the weights do not fit the description.
+    """
+    path = folder / DESCRIPTION
+    try:
+        description = load_object(path)
+        network = DenseNetwork(DenseShape(**description["network"]))
+        names = tuple(str(name) for name in description["names"])
+        short_side = None if description["short_side"] is None else int(description["short_side"])
+    except (FewmaskError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: not a description of a network ({error})") from error
+    if len(names) != network.shape.classes:
+        raise CheckpointError(f"{path}: {len(names)} names for {network.shape.classes} classes")
+    fill(network, folder / WEIGHTS)
+    return network.eval(), names, short_side
+
+
+def fill(network: DenseNetwork, path: Path, *, own_names: bool = False) -> None:
+    """Fill ``network`` from a safetensors file, every tensor and no other.
+
+    Args:
+        own_names: leave the class head as it is where the file's has another number of classes.
+
+    Raises:
+        CheckpointError: missing, damaged, or of another shape.
+    """
+    try:
+        state = {key: value.float() if value.is_floating_point() else value for key, value in load_file(path).items()}
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path}: no such file") from error
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: not a safetensors file, or damaged ({error})") from error
+    own = network.state_dict()
+    if own_names and "classes.bias" in state and len(state["classes.bias"]) != len(own["classes.bias"]):
+        state |= {key: value for key, value in own.items() if key.startswith("classes.")}
+    wrong = sorted(set(own) ^ set(state)) or [key for key in own if own[key].shape != state[key].shape]
+    if wrong:
+        raise CheckpointError(f"{path}: weights of another network, see {wrong[0]}")
+    network.load_state_dict(state)
+
+
+def load_dense(
+    folder: Path, *, device: str | torch.device = "cpu", autocast_dtype: torch.dtype | None = None
+) -> DenseSegmenter:
+    """Read what `save_dense` wrote; computes in float32 unless ``autocast_dtype`` says otherwise.
+
+    Raises:
+        CheckpointError: missing, damaged, or the weights do not fit the description.
+    """
+    network, names, short_side = load_dense_network(folder)
+    return DenseSegmenter(network, names, short_side=short_side, autocast_dtype=autocast_dtype).to(device)
