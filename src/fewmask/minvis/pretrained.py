@@ -1,6 +1,7 @@
 """Loading and saving of segmenters: our small networks, folders of transformers, hub names.
 
-A small network is a folder with ``architecture.json`` (shape, classes, input size) and ``model.safetensors``.
+A one-stage network is a folder with ``dense.json``, a small Mask2Former one with ``architecture.json`` (shape, classes,
+input size), both with ``model.safetensors``.
 """
 
 import json
@@ -16,6 +17,7 @@ from torch import nn
 from fewmask.errors import CheckpointError
 from fewmask.media.atomic import whole_file, write_json
 from fewmask.minvis.architecture import Architecture, build
+from fewmask.minvis.dense.weights import is_dense, load_dense
 from fewmask.minvis.loading import load_segmenter
 from fewmask.minvis.mask2former import Mask2FormerSegmenter
 from fewmask.minvis.segmenter import QuerySegmenter
@@ -37,6 +39,8 @@ def load(
     folder = folder_of(name_or_folder)
     if folder.name == "model.safetensors" and folder.is_file():
         folder = folder.parent
+    if is_dense(folder):
+        return load_dense(folder, device=device, autocast_dtype=autocast_dtype)
     if is_small(folder):
         return load_small(folder, device=device, autocast_dtype=autocast_dtype)
     if folder.is_file():

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 Mode = Literal["auto", "exact", "bounded"]
 Ranking = Literal["auto", "paper", "mask-quality"]
+Linking = Literal["auto", "paper", "objects"]
 EXACT_UP_TO = 300  # frames; longer and live sources are pruned
 
 
@@ -25,6 +26,9 @@ class StreamSettings:
         ranking: score of a track. "paper": class probability; "mask-quality": times the mean mask probability inside
             its mask over all frames, 0 where it has none; "auto": mask-quality for weights of a single class, whose
             class probability cannot tell an empty mask, paper for all others.
+        linking: "paper": every query of a frame continues a slot of the frame before (Section 3.3); "objects": tracks
+            are born, rest while unseen, return and end (`fewmask.minvis.object_tracker`), and scores count mask
+            quality; "auto": objects for segmenters whose embedding was trained to be an identity, paper for others.
     """
 
     top_k: int = 10
@@ -32,6 +36,7 @@ class StreamSettings:
     batch: int = 0
     short_side: int | None = None
     ranking: Ranking = "auto"
+    linking: Linking = "auto"
 
 
 class SourceFacts(Protocol):

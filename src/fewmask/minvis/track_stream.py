@@ -22,15 +22,18 @@ from fewmask.media.rle import Rle
 from fewmask.minvis.frame_instances import mask_quality
 from fewmask.minvis.mask_encoding import MaskEncoder
 from fewmask.minvis.matching import as_numpy
+from fewmask.minvis.object_tracker import ObjectTracker
 from fewmask.minvis.segmenter import QuerySegmenter, SegmenterOutput
 from fewmask.minvis.stream_settings import StreamSettings
-from fewmask.minvis.tracker import QueryTracker, class_probability
+from fewmask.minvis.tracker import class_probability
+from fewmask.minvis.trackers import Tracker, new_tracker, restored
 
+COARSE = 2  # trackers compare every so many-th row and column of the logits
 SLOTS_PER_TRACK = 3  # bounded mode keeps the masks of this many slots per wanted track
 
 
 class TrackStream:
-    """The frames of one video as results with persistent ids: track id = slot + 1, scores are means so far.
+    """The frames of one video as results with persistent ids; scores are means so far.
 
     Args:
         segmenter: per-frame queries; forgets the video before.
@@ -39,10 +42,10 @@ class TrackStream:
 
     def __init__(self, segmenter: QuerySegmenter, settings: StreamSettings) -> None:
         self._segmenter, self._settings = segmenter, settings
-        self._by_quality = settings.ranking == "mask-quality" or (
+        self._tracker = new_tracker(segmenter, settings.linking)
+        self._by_quality = isinstance(self._tracker, ObjectTracker) or settings.ranking == "mask-quality" or (
             settings.ranking == "auto" and len(segmenter.categories) == 1
         )
-        self._tracker = QueryTracker()
         self._encoder: MaskEncoder | None = None
         self._whole = True  # the last batch had its full length
         segmenter.reset()
@@ -79,17 +82,17 @@ class TrackStream:
 
     def restore(self, state: dict[str, Any], reread: Reread | None = None) -> None:  # noqa: ARG002
         """Go on from another's `state`; no frame is needed again."""
-        self._tracker = QueryTracker.from_state(state)
+        self._tracker = restored(state)
 
     def final_tracks(self) -> FinalTracks | None:
-        """The ``top_k`` best pairs of slot and class over the whole video; the paper's ranking."""
+        """The ``top_k`` best pairs of track and class over the whole video; with the paper's linking its ranking."""
         if not self._tracker.frames:
             return None
         best = self._tracker.best(self._settings.top_k)
         tracks = enumerate(zip(best.labels.tolist(), best.scores.tolist(), strict=True), start=1)
         return FinalTracks(
             tuple(Track(rank, label + 1, score, ()) for rank, (label, score) in tracks),
-            tuple(slot + 1 for slot in best.slots.tolist()),
+            tuple(self._tracker.ids[best.slots].tolist()),
         )
 
     def _outputs(self, frames: Iterable[Frame]) -> Iterator[tuple[list[Frame], SegmenterOutput]]:
@@ -113,11 +116,15 @@ class TrackStream:
         for position, frame in enumerate(frames):
             logits, masks = output.class_queries_logits[position], output.masks_queries_logits[position]
             quality = mask_quality(masks.float()) if self._by_quality else None
-            order = self._tracker.step(logits, output.query_embeddings[position], quality)
-            own = class_probability(as_numpy(logits)[order])
-            if quality is not None:
-                own *= as_numpy(quality)[order, None]
-            slots = kept_slots(self._tracker, own, self._settings)
+            coarse = masks[:, ::COARSE, ::COARSE] > 0
+            order = self._tracker.step(logits, output.query_embeddings[position], quality, coarse)
+            if isinstance(self._tracker, ObjectTracker):
+                slots = seen_tracks(self._tracker, order)
+            else:
+                own = class_probability(as_numpy(logits)[order])
+                if quality is not None:
+                    own *= as_numpy(quality)[order, None]
+                slots = kept_slots(self._tracker, own, self._settings)
             encoded = self._encoder.encode(as_numpy(masks[torch.from_numpy(order[slots])]))
             results.append(_frame_result(frame, size, self._tracker, slots, encoded))
         return results
@@ -128,8 +135,15 @@ def categories_of(segmenter: QuerySegmenter) -> dict[int, str]:
     return {index + 1: name for index, name in sorted(segmenter.categories.items())}
 
 
+def seen_tracks(tracker: Tracker, order: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Rows of the tracks in sight, best first: at most as many as the network has queries, in every mode."""
+    rows = np.flatnonzero(order >= 0)
+    best: npt.NDArray[np.int64] = rows[np.argsort(-tracker.scores[rows].max(1), kind="stable")]
+    return best
+
+
 def kept_slots(
-    tracker: QueryTracker, own_scores: npt.NDArray[np.float64], settings: StreamSettings
+    tracker: Tracker, own_scores: npt.NDArray[np.float64], settings: StreamSettings
 ) -> npt.NDArray[np.int64]:
     """Slots whose masks are kept in this frame, best first.
 
@@ -155,14 +169,14 @@ def best_of(result: FrameResult, top_k: int) -> FrameResult:
 
 
 def _frame_result(
-    frame: Frame, size: tuple[int, int], tracker: QueryTracker, slots: npt.NDArray[np.int64], masks: list[Rle | None]
+    frame: Frame, size: tuple[int, int], tracker: Tracker, slots: npt.NDArray[np.int64], masks: list[Rle | None]
 ) -> FrameResult:
     scores = tracker.scores[slots]
     labels = scores.argmax(1)
     return FrameResult(
         index=frame.index,
         size=size,
-        track_ids=tuple(int(slot) + 1 for slot in slots),
+        track_ids=tuple(tracker.ids[slots].tolist()),
         category_ids=tuple(int(label) + 1 for label in labels),
         scores=tuple(float(score) for score in scores.max(1)),
         masks=tuple(masks),

@@ -47,17 +47,21 @@ class QueryTracker:
         self._logit_sum: npt.NDArray[np.float64] | None = None
         self._quality_sum: npt.NDArray[np.float64] | None = None
 
-    def step(self, class_logits: Array, embeddings: Array, mask_quality: Array | None = None) -> npt.NDArray[np.int64]:
+    def step(
+        self, class_logits: Array, embeddings: Array, mask_quality: Array | None = None, masks: Array | None = None
+    ) -> npt.NDArray[np.int64]:
         """Take in one frame.
 
         Args:
             class_logits: [Q, K+1], in the network's order.
             embeddings: [Q, C], likewise.
             mask_quality: [Q] in [0, 1], likewise; with every frame or with none.
+            masks: not looked at.
 
         Returns:
             int64 [Q]: the query of this frame that belongs to each slot.
         """
+        del masks
         logits, vectors = as_numpy(class_logits), as_numpy(embeddings)
         if self._embeddings is None or self._logit_sum is None:
             order = np.arange(len(vectors), dtype=np.int64)
@@ -71,6 +75,11 @@ class QueryTracker:
             self._quality_sum = quality if self._quality_sum is None else self._quality_sum + quality
         self.frames += 1
         return order
+
+    @property
+    def ids(self) -> npt.NDArray[np.int64]:
+        """Track id of each slot, from 1."""
+        return np.arange(1, 1 + (0 if self._logit_sum is None else len(self._logit_sum)), dtype=np.int64)
 
     @property
     def video_logits(self) -> npt.NDArray[np.float64]:

@@ -26,6 +26,8 @@ class DenseSegmenter(nn.Module):
         autocast_dtype: run the network in this type; None = float32.
     """
 
+    teaches_identity = True  # its embedding is trained to be the same for one object and no other
+
     def __init__(
         self, network: DenseNetwork, names: tuple[str, ...], *, short_side: int | None,
         autocast_dtype: torch.dtype | None = None,
