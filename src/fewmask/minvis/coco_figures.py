@@ -29,7 +29,8 @@ def coco_figures(
 
     Args:
         most: instances per picture.
-        categories: category id of each class of the segmenter; None = all categories merged.
+        categories: category id of each class of the segmenter, whose further classes ("object") do not count; None =
+            all categories merged.
     """
     predictions: list[dict[str, Any]] = []
     for image in images:
@@ -48,6 +49,7 @@ def coco_figures(
                 "score": float(score),
             }
             for mask, label, score in zip(masks, found.labels.tolist(), found.scores, strict=True)
+            if categories is None or label < len(categories)
         ]
     truth = COCO()
     ids = {image.id for image in images}

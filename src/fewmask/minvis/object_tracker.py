@@ -23,7 +23,6 @@ from fewmask.minvis.tracker import RankedPairs, class_probability, rank_pairs
 
 MOST = 400
 _PRIOR = 4  # frames of confidence 0 that a new track starts with, once there were so many
-_NEVER = -(10**9)
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,9 @@ class ObjectTracker:
         left = [q for q in queries if q not in set(taken.values()) and score[q] >= s.birth_score]
         # A part or a double of what is followed already is no object of its own.
         left = [q for q in left if not self._covered(q, list(taken.values()), bits)]
-        resting = [i for i in range(len(self._tracks)) if i not in taken]
+        resting = [
+            i for i, track in enumerate(self._tracks) if i not in taken and self.frames - track.last <= s.memory
+        ]
         self._recall(resting, np.array(left, dtype=np.int64), vectors, taken)
         known = set(taken.values())
         for track, query in taken.items():
@@ -178,9 +179,9 @@ class ObjectTracker:
         return order[np.array(keep, dtype=bool)]
 
     def _confidence(self) -> npt.NDArray[np.float64]:
-        """Mean score from birth to last sight, with a few frames of nothing for short lives."""
+        """Mean score over the frames in sight, with a few frames of nothing so that flickers do not count."""
         prior = min(_PRIOR, max(self.frames - 1, 0))
-        return np.array([t.confidence / (t.last - t.first + 1 + prior) for t in self._tracks], dtype=np.float64)
+        return np.array([t.confidence / (t.seen + prior) for t in self._tracks], dtype=np.float64)
 
     @property
     def ids(self) -> npt.NDArray[np.int64]:
