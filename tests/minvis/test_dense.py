@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from fewmask.datasets.coco import read_coco
-from fewmask.errors import CheckpointError, ConfigError
+from fewmask.errors import CheckpointError, ConfigError, DatasetError
 from fewmask.minvis.dense import queries
 from fewmask.minvis.dense.assignment import MOST, SIZES, candidates, choose
 from fewmask.minvis.dense.losses import DenseTargets, LossWeights, contrast, dense_loss, quality_focal
@@ -21,7 +21,8 @@ from fewmask.minvis.dense.train import DenseTask
 from fewmask.minvis.dense.weights import load_dense, save_dense
 from fewmask.minvis.pretrained import load
 from fewmask.minvis.stream import MinVIS
-from fewmask.minvis.training_data import coco_data
+from fewmask.minvis.training_data import coco_data, joined
+from fewmask.pipelines.train import TrainRequest, train_minvis
 
 SHAPE = DenseShape(classes=3, width=16, pixel_width=8, identity=4)
 
@@ -212,7 +213,8 @@ def test_damaged_folders_are_refused_in_one_line(network, tmp_path, damage, said
 
 
 RECIPE = {
-    "width": 32, "pixel_width": 16, "identity": 8, "hold_out": 4, "sizes": [[64, 64]], "validation_short_side": 64,
+    "kind": "dense", "width": 32, "pixel_width": 16, "identity": 8, "hold_out": 4, "sizes": [[64, 64]],
+    "validation_short_side": 64,
     "frozen_stages": 0, "backbone_rate": 1.0, "augmentation": {"scale": [0.95, 1.05], "turn": 0.0},
     "train": {"steps": 60, "batch_size": 4, "learning_rate": 2e-3, "clip_norm": 5.0, "warmup": 5},
 }  # fmt: skip
@@ -244,9 +246,36 @@ def test_frozen_stages_and_every_other_parameter_once(squares):
     assert not any(p.requires_grad for p in task.network.backbone.body.stages_1.parameters())
 
 
+def test_data_sets_are_joined_by_the_names_of_their_classes(squares):
+    first = coco_data(read_coco(squares / "instances.json"), class_agnostic=False, hold_out=4)
+    swapped = replace(first, categories=first.categories[::-1])
+    both = joined([first, swapped], (2,))
+    assert len(both.videos) == 3 * len(first.videos)
+    for ours, theirs in zip(both.videos[-len(first.videos) :], first.videos, strict=True):
+        assert [1 - label for label in ours[0].labels] == list(theirs[0].labels)
+    with pytest.raises(DatasetError, match="data set 2 has the class 'three'"):
+        joined([first, replace(first, categories=("one", "three"))])
+
+
+def test_the_verb_trains_it_with_a_teachers_labels_beside_the_data(squares, tmp_path):
+    text = "kind = 'dense'\nwidth = 16\npixel_width = 8\nidentity = 4\nsizes = [[64, 64]]\n"
+    text += "hold_out = 4\nrepeat = [2, 1]\n"
+    (tmp_path / "dense.toml").write_text(text + "[train]\nsteps = 2\nbatch_size = 2\n")
+    entries = json.loads((squares / "instances.json").read_text())
+    for annotation in entries["annotations"][::2]:
+        annotation["iscrowd"] = 1
+    (tmp_path / "teacher.json").write_text(json.dumps(entries))
+    figures = train_minvis(
+        TrainRequest(tmp_path / "dense.toml", tmp_path / "run"), squares / "instances.json",
+        more=[(tmp_path / "teacher.json", squares / "images")],
+    )  # fmt: skip
+    assert set(figures) >= {"AP50"}
+    assert load(tmp_path / "run" / "weights").categories == {0: "one", 1: "two", 2: "object"}
+
+
 @pytest.mark.slow
 def test_it_learns_squares(squares):
-    from fewmask.training.loop import train  # noqa: PLC0415
+    from fewmask.training.loop import train
 
     task = task_of(squares)
     lines = []

@@ -9,6 +9,7 @@ import typer
 
 from fewmask.cli.console import at_once, note, say, say_json
 from fewmask.cli.options import Device, Json, Out, Resume
+from fewmask.errors import ConfigError
 from fewmask.pipelines.early_checks import check_device, check_files, check_free, check_weights
 from fewmask.pipelines.train_request import TrainRequest
 
@@ -36,21 +37,36 @@ def minvis(
         str | None, typer.Option(help="Go on from small (the bundled weights), a weights folder, or a hub name.")
     ] = None,
     frames: Annotated[float | None, typer.Option(help="Share of each video's frames that is used, e.g. 0.01.")] = None,
+    more: Annotated[
+        list[Path] | None, typer.Option(help="Further annotations, such as those of `fewmask label`; may be repeated.")
+    ] = None,
+    more_images: Annotated[
+        list[Path] | None, typer.Option(help="Folder of the pictures of each --more, in the same order.")
+    ] = None,
     steps: Steps = None,
     device: Device = "auto",
     resume: Resume = False,
     as_json: Json = False,
 ) -> None:
     """An image segmenter for MinVIS, on labelled pictures or sparsely labelled videos."""
-    request = _request(recipe, out, steps, device, resume, {"--data": data, "--images": images, "--initial": initial})
+    files = more or []
+    if more_images and len(more_images) != len(files):
+        raise ConfigError(f"{len(files)} --more but {len(more_images)} --more-images; give one for each, or none")
+    read: dict[str, Path | None] = {"--data": data, "--images": images, "--initial": initial}
+    read |= {f"--more {path}": path for path in files}
+    request = _request(recipe, out, steps, device, resume, read)
     if start_from is not None:
         check_weights(start_from)
     from fewmask.pipelines.train import train_minvis
 
+    folders: list[Path | None] = [*more_images] if more_images else [None] * len(files)
+    pairs = list(zip(files, folders, strict=True))
     _finish(
         out,
         as_json,
-        lambda: train_minvis(request, data, images=images, initial=initial, start_from=start_from, frames=frames),
+        lambda: train_minvis(
+            request, data, images=images, initial=initial, start_from=start_from, frames=frames, more=pairs
+        ),
     )
 
 

@@ -8,7 +8,7 @@ whose embedding was trained to be an identity, this tracker does better:
 2. What is left of them goes to resting tracks by embedding alone: an object that returns within the memory is itself.
 3. What is still left and sure enough is a new track.
 
-State is bounded: at most `MOST` tracks, each one embedding, one coarse mask and a few sums, whatever the video's length.
+State is bounded: at most `MOST` tracks, each one embedding, one coarse mask and a few sums, however long the video.
 """
 
 from dataclasses import dataclass
@@ -65,7 +65,7 @@ class _Tracked:
 
 
 class ObjectTracker:
-    """Tracks with lives. Rows of `ids`, `scores` and of `step`'s answer belong together; they change from frame to frame.
+    """Tracks with lives. Rows of `ids`, `scores` and `step`'s answer belong together; they change with every frame.
 
     Args:
         settings: when a query is a known object.
@@ -103,16 +103,14 @@ class ObjectTracker:
         recent = [i for i, track in enumerate(self._tracks) if self.frames - track.last <= s.recent]
         taken: dict[int, int] = {}
         self._follow(recent, queries, vectors, bits, taken)
-        left = [q for q in queries if q not in set(taken.values()) and score[q] >= s.birth_score]
+        left = [q for q in queries.tolist() if q not in set(taken.values()) and score[q] >= s.birth_score]
         # A part or a double of what is followed already is no object of its own.
         left = [q for q in left if not self._covered(q, list(taken.values()), bits)]
-        resting = [
-            i for i, track in enumerate(self._tracks) if i not in taken and self.frames - track.last <= s.memory
-        ]
+        resting = [i for i, track in enumerate(self._tracks) if i not in taken and self.frames - track.last <= s.memory]
         self._recall(resting, np.array(left, dtype=np.int64), vectors, taken)
         known = set(taken.values())
-        for track, query in taken.items():
-            self._update(self._tracks[track], query, vectors, bits, score, label)
+        for row, followed in taken.items():
+            self._update(self._tracks[row], followed, vectors, bits, score, label)
         born = []
         for query in sorted((q for q in left if q not in known), key=lambda q: -score[q]):
             self._born += 1
@@ -173,10 +171,11 @@ class ObjectTracker:
         keep = [not (ended and track.seen < 3) for ended, track in zip(gone, self._tracks, strict=True)]
         if sum(keep) > MOST:
             resting = [i for i in np.argsort(self._confidence(), kind="stable") if keep[i] and order[i] < 0]
-            for index in resting[: sum(keep) - MOST]:
+            for index in map(int, resting[: sum(keep) - MOST]):
                 keep[index] = False
         self._tracks = [track for track, stays in zip(self._tracks, keep, strict=True) if stays]
-        return order[np.array(keep, dtype=bool)]
+        kept: npt.NDArray[np.int64] = order[np.array(keep, dtype=bool)]
+        return kept
 
     def _confidence(self) -> npt.NDArray[np.float64]:
         """Mean score over the frames in sight, with a few frames of nothing so that flickers do not count."""
@@ -252,4 +251,5 @@ def _iou(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]) -> npt.NDA
     a, b = first.reshape(len(first), -1).astype(np.float32), second.reshape(len(second), -1).astype(np.float32)
     both = a @ b.T
     union = a.sum(1)[:, None] + b.sum(1)[None] - both
-    return np.divide(both, union, out=np.zeros_like(both), where=union > 0).astype(np.float64)
+    iou: npt.NDArray[np.float64] = np.divide(both, union, out=np.zeros_like(both), where=union > 0).astype(np.float64)
+    return iou

@@ -43,8 +43,10 @@ class TrackStream:
     def __init__(self, segmenter: QuerySegmenter, settings: StreamSettings) -> None:
         self._segmenter, self._settings = segmenter, settings
         self._tracker = new_tracker(segmenter, settings.linking)
-        self._by_quality = isinstance(self._tracker, ObjectTracker) or settings.ranking == "mask-quality" or (
-            settings.ranking == "auto" and len(segmenter.categories) == 1
+        self._by_quality = (
+            isinstance(self._tracker, ObjectTracker)
+            or settings.ranking == "mask-quality"
+            or (settings.ranking == "auto" and len(segmenter.categories) == 1)
         )
         self._encoder: MaskEncoder | None = None
         self._whole = True  # the last batch had its full length

@@ -4,7 +4,7 @@ One frame is drawn from a video per sample, so that long videos weigh no more th
 the instances visible in that frame are its targets.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,7 @@ class FrameLabels:
         if rgb is None or rgb.shape[:2] != self.size:
             raise DatasetError(f"{self.path}: not a readable picture of {self.size[1]}x{self.size[0]} pixels")
         masks = rle.decode_many(self.masks) if self.masks else np.zeros((0, *self.size), dtype=bool)
-        unknown = rle.decode_many(self.unknown).any(axis=0) if self.unknown else None
+        unknown = np.asarray(rle.decode_many(self.unknown).any(axis=0)) if self.unknown else None
         return LabelledFrame(np.asarray(rgb, np.uint8), masks, np.asarray(self.labels, dtype=np.int64), unknown)
 
 
@@ -164,6 +164,29 @@ def ytvis_data(
             videos.append(tuple(frames))
     validate = _video_validation(dataset, images_root, held_out, class_agnostic) if held_out else None
     return _checked(videos, _names(names, class_agnostic), images_root, validate)
+
+
+def joined(parts: Sequence[TrainingData], repeat: Sequence[int] = ()) -> TrainingData:
+    """Several data sets as one; classes go by their names, and validation is that of the first.
+
+    Args:
+        repeat: how often the videos of each part come in an epoch; 1 where it says nothing.
+
+    Raises:
+        DatasetError: a part names a class that the first lacks.
+    """
+    first, videos = parts[0], list[tuple[FrameLabels, ...]]()
+    for number, part in enumerate(parts):
+        unknown = [name for name in part.categories if name not in first.categories]
+        if unknown:
+            raise DatasetError(f"data set {number + 1} has the class {unknown[0]!r}, which the first one lacks")
+        label_of = [first.categories.index(name) for name in part.categories]
+        mapped = [
+            tuple(replace(frame, labels=tuple(label_of[label] for label in frame.labels)) for frame in video)
+            for video in part.videos
+        ]
+        videos += mapped * (repeat[number] if number < len(repeat) else 1)
+    return TrainingData(tuple(videos), first.categories, first.validate)
 
 
 def _video_validation(

@@ -20,9 +20,11 @@ from fewmask.datasets.picture_files import picture_files
 from fewmask.datasets.ytvis import read_ytvis
 from fewmask.errors import CheckpointError, ConfigError, DatasetError
 from fewmask.media.run_directory import RunDirectory
+from fewmask.minvis.dense.recipe import DenseRecipe
+from fewmask.minvis.dense.train import DenseTask
 from fewmask.minvis.pretrained import folder_of
 from fewmask.minvis.train import MinvisRecipe, MinvisTask
-from fewmask.minvis.training_data import TrainingData, coco_data, ytvis_data
+from fewmask.minvis.training_data import TrainingData, coco_data, joined, ytvis_data
 from fewmask.models.device import resolve_device
 from fewmask.models.weights_input import weights_input
 from fewmask.pipelines.train_request import TrainRequest
@@ -40,8 +42,11 @@ def train_minvis(
     initial: Path | None = None,
     start_from: str | Path | None = None,
     frames: float | None = None,
+    more: Sequence[tuple[Path, Path | None]] = (),
 ) -> dict[str, float]:  # fmt: skip
     """Train a MinVIS segmenter on COCO pictures or YouTube-VIS videos; returns the figures on held-out data.
+
+    The recipe's ``kind`` decides which: "dense" for the one-stage network, none for Mask2Former.
 
     Args:
         images: folder of the pictures.
@@ -49,20 +54,30 @@ def train_minvis(
         start_from: ``small``, a weights folder of an earlier training, a folder that transformers or
             `fewmask convert minvis` wrote, or a hub name; a class head of another number of classes starts anew.
         frames: share of each video's frames, instead of the recipe's.
+        more: further annotations and the folders of their pictures, such as a teacher's labels: the recipe's
+            ``require`` and ``hold_out`` are for ``data`` alone.
 
     Raises:
         FewmaskError: a recipe, dataset, checkpoint or folder that cannot be used.
     """
-    recipe = read_recipe(request.recipe, MinvisRecipe)
+    dense = _kind_of(request.recipe) == "dense"
+    recipe: MinvisRecipe | DenseRecipe = (
+        read_recipe(request.recipe, DenseRecipe) if dense else read_recipe(request.recipe, MinvisRecipe)
+    )
     if frames is not None:
         recipe = _with_frames(recipe, frames)
 
     def task() -> TrainTask:
         mobile_sam = None if initial is None else _initial_weights(initial)
-        return MinvisTask(recipe, _minvis_data(recipe, data, images), mobile_sam, start_from=start_from)
+        whole = recipe.model_copy(update={"require": None, "hold_out": 0})
+        parts = [_minvis_data(recipe, data, images), *(_minvis_data(whole, *part) for part in more)]
+        if isinstance(recipe, DenseRecipe):
+            return DenseTask(recipe, joined(parts, recipe.repeat), mobile_sam, start_from=start_from)
+        return MinvisTask(recipe, joined(parts), mobile_sam, start_from=start_from)
 
     inputs = {
         **_labelled(data, images),
+        **{f"more_{number}": path for number, (path, _) in enumerate(more, start=1)},
         "initial": initial,
         "start_from": None if start_from is None else weights_input(folder_of(start_from)),
     }
@@ -300,14 +315,22 @@ def _run(
     return figures
 
 
-def _with_frames(recipe: MinvisRecipe, frames: float) -> MinvisRecipe:
+def _kind_of(recipe: Path) -> Any:
+    """What the recipe calls itself; None where it does not, or cannot be read (which `read_recipe` tells)."""
     try:
-        return MinvisRecipe.model_validate(recipe.model_dump() | {"frames": frames})
+        return tomllib.loads(recipe.read_text(encoding="utf-8")).get("kind")
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError):
+        return None
+
+
+def _with_frames(recipe: MinvisRecipe | DenseRecipe, frames: float) -> MinvisRecipe | DenseRecipe:
+    try:
+        return type(recipe).model_validate(recipe.model_dump() | {"frames": frames})
     except ValidationError as error:
         raise ConfigError(f"frames {frames:g}: {error.errors()[0]['msg']}") from error
 
 
-def _minvis_data(recipe: MinvisRecipe, path: Path, images: Path | None) -> TrainingData:
+def _minvis_data(recipe: MinvisRecipe | DenseRecipe, path: Path, images: Path | None) -> TrainingData:
     """Pictures or videos, whichever the file holds."""
     if "videos" in load_object(path):
         dataset = read_ytvis(path)

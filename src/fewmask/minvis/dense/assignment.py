@@ -36,7 +36,9 @@ def candidates(masks: Tensor, places: Tensor) -> Tensor:
     xs = torch.arange(width, device=masks.device) + 0.5
     ys = torch.arange(height, device=masks.device) + 0.5
     centre = torch.stack(((columns @ xs) / area, (rows @ ys) / area), 1)
-    box = torch.stack((_first(columns), _first(rows), width - _first(columns.flip(1)), height - _first(rows.flip(1))), 1)
+    box = torch.stack(
+        (_first(columns), _first(rows), width - _first(columns.flip(1)), height - _first(rows.flip(1))), 1
+    )
     size = ((box[:, 2] - box[:, 0]) * (box[:, 3] - box[:, 1])).sqrt()
     xy, stride = places[:, :2], places[:, 2]
     distance = (xy[None] - centre[:, None]).abs().amax(-1) / stride  # [n, L], strides

@@ -1,9 +1,9 @@
 """What the one-stage segmenter is taught: scores, names, masks and identities.
 
 Objectness is a quality focal loss (Li et al. 2020): a voice's target is the IoU of its present mask, a silent place's
-is 0, and a place in an unknown region is not judged. Masks: Dice plus binary cross-entropy over the whole frame, so that a
-kernel learns to be silent everywhere else. Identities: a contrastive loss over the voices of the batch, in which two
-views of a picture or two frames of a video share objects.
+is 0, and a place in an unknown region is not judged. Masks: Dice plus binary cross-entropy over the whole frame, so
+that a kernel learns to be silent everywhere else. Identities: a contrastive loss over the voices of the batch, in which
+two views of a picture or two frames of a video share objects.
 """
 
 from collections.abc import Sequence

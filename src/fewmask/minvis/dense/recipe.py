@@ -1,6 +1,6 @@
 """The recipe of the one-stage segmenter; stored as TOML under recipes/minvis/."""
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -16,13 +16,17 @@ class DenseRecipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    kind: Literal["dense"]
     width: int = Field(128, ge=8, description="channels of pyramid and heads")
     pixel_width: int = Field(96, ge=8, description="channels of the pixel embedding")
     identity: int = Field(64, ge=2, description="length of the identity vector")
     class_agnostic: bool = Field(False, description="all categories become one class, object")
     hold_out: int = Field(0, ge=0, description="images or videos whose id it divides are for validation; 0 = none")
-    require: str | None = Field(None, description="COCO: use only images with this field true in the file")
+    require: str | None = Field(None, description="COCO: of --data use only images with this field true in the file")
     frames: float = Field(1.0, gt=0, le=1, description="YouTube-VIS: share of each video's frames that is used")
+    repeat: tuple[int, ...] = Field(
+        (), description="how often pictures or videos of --data and each --more come in an epoch, in this order"
+    )
     sizes: tuple[tuple[int, int], ...] = Field(
         ((224, 320),), min_length=1, description="sizes (H, W) of the views, in turn from step to step; multiples of 32"
     )
@@ -45,6 +49,8 @@ class DenseRecipe(BaseModel):
         wrong = [size for size in self.sizes if min(size) < SIZE_DIVISOR or any(side % SIZE_DIVISOR for side in size)]
         if wrong:
             raise ValueError(f"sizes: {list(wrong[0])} is not made of multiples of {SIZE_DIVISOR}")
+        if any(times < 1 for times in self.repeat):
+            raise ValueError("repeat must be 1 or more")
         if self.calm_after is not None and self.calm_after >= self.train.steps:
             raise ValueError(f"calm_after {self.calm_after} must lie before the last of {self.train.steps} steps")
         return self

@@ -76,7 +76,7 @@ class DenseTask:
         frozen = [body.patch_embed, *(getattr(body, f"stages_{i}") for i in range(recipe.frozen_stages))]
         for module in frozen if recipe.frozen_stages else []:
             module.requires_grad_(False)
-        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = network.to(memory_format=torch.channels_last)
         self._normalisation = PixelNormalisation()
 
     def parameter_groups(self, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
@@ -178,8 +178,9 @@ class DenseTask:
         """Figures of the present weights on the held-out data."""
         if self._data.validate is None:
             return {}
+        network: Any = copy.deepcopy(self.network)
         segmenter = DenseSegmenter(
-            copy.deepcopy(self.network), self._data.categories, short_side=self.recipe.validation_short_side,
+            network, self._data.categories, short_side=self.recipe.validation_short_side,
             autocast_dtype=torch.bfloat16 if self.recipe.train.precision == "bf16" else None,
         )  # fmt: skip
         return self._data.validate(segmenter)
@@ -187,9 +188,7 @@ class DenseTask:
     def save(self, folder: Path) -> None:
         """Write the network for `MinVIS.from_pretrained`."""
         network: Any = self.network
-        save_dense(
-            network, folder, names=self._data.categories, short_side=self.recipe.validation_short_side
-        )
+        save_dense(network, folder, names=self._data.categories, short_side=self.recipe.validation_short_side)
 
 
 def _numbered(frame: LabelledFrame, offset: int) -> LabelledFrame:
