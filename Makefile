@@ -1,9 +1,11 @@
 # `make demo` and `make test` need Python 3.11 and make, nothing else: both build .venv themselves.
-PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(if $(shell command -v $(name)),$(name))))
+ifndef PYTHON
+PYTHON := $(shell .ci/pythons first)
+endif
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test slow lint bench clean
+.PHONY: demo test test-all smoke slow lint bench clean
 
 demo: $(VENV)/.ready
 	rm -rf out/demo
@@ -11,6 +13,18 @@ demo: $(VENV)/.ready
 
 test: $(VENV)/.ready-dev
 	$(BIN)/python -m pytest
+
+# The default tests under every Python that .ci/pythons finds, each in an environment of its own.
+test-all:
+	@failed=; for python in $$(.ci/pythons); do \
+	    version=$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	    echo "Python $$version"; \
+	    $(MAKE) test PYTHON=$$python VENV=.venv-$$version || failed="$$failed $$version"; \
+	done; test -z "$$failed" || { echo "failed under Python$$failed"; exit 1; }
+
+# The wheel in a bare environment of every Python found, the demo and the doctor there; NEWEST=1 ignores the pins.
+smoke: $(VENV)/.ready
+	.ci/smoke $(abspath $(BIN)/python)
 
 # Everything that `test` leaves out for time or data; `gpu` needs a CUDA device.
 slow: $(VENV)/.ready-dev
@@ -26,7 +40,7 @@ bench: $(VENV)/.ready-dev
 	$(BIN)/python benchmarks/real_video.py
 
 clean:
-	rm -rf $(VENV) out
+	rm -rf $(VENV) .venv-* out
 
 # uv installs in seconds; plain pip does the same where uv cannot be had.
 $(VENV)/.ready: pyproject.toml constraints.txt
@@ -37,7 +51,7 @@ $(VENV)/.ready-dev: pyproject.toml constraints.txt
 	touch $(VENV)/.ready
 
 define install
-	@test -n "$(PYTHON)" || { echo "fewmask needs Python 3.11 or newer"; exit 2; }
+	@test -n "$(PYTHON)" || { echo "fewmask needs Python 3.11 or newer, with its venv module"; exit 2; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than Python 3.11"; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv || true

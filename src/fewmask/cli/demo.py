@@ -20,6 +20,7 @@ def demo(
     few_shot: Annotated[
         bool, typer.Option("--few-shot", help="Find the persons that five bundled pictures with masks show (VIPMT).")
     ] = False,
+    short: Annotated[bool, typer.Option("--short", help="The clip's first second alone: a quick check.")] = False,
     resume: Resume = False,
     as_json: Json = False,
 ) -> None:
@@ -28,7 +29,7 @@ def demo(
 
     folder = out or Path("out") / ("demo-few-shot" if few_shot else "demo")
     request = ClassShown(support=demo_supports()) if few_shot else EveryObject()
-    options = RunOptions(source=str(demo_clip()), out=folder, resume=resume, command=sys.argv)
+    options = RunOptions(source=str(demo_clip(short=short)), out=folder, resume=resume, command=sys.argv)
     run_and_say(options, request, as_json=as_json)
     if not as_json:
         say(f"Look at {folder / 'overlay.mp4'}")

@@ -45,9 +45,9 @@ def run_segment(
     return run(options, request, facts, progress)
 
 
-def demo_clip() -> Path:
-    """The clip that ships with fewmask."""
-    return Path(str(resources.files("fewmask.media") / "clips" / "demo.mp4"))
+def demo_clip(*, short: bool = False) -> Path:
+    """The clip of 96 frames that ships with fewmask, or its first 24."""
+    return Path(str(resources.files("fewmask.media") / "clips" / ("demo_short.mp4" if short else "demo.mp4")))
 
 
 def demo_supports() -> Path:
