@@ -22,7 +22,7 @@ from fewmask.datasets.coco import CocoDataset, read_coco
 from fewmask.datasets.draws import draw
 from fewmask.media import rle
 from fewmask.media.frames import Frame, open_frames
-from fewmask.media.image_files import read_rgb
+from fewmask.media.image_pixels import read_rgb
 from fewmask.metrics.contour import contour_accuracy
 from fewmask.metrics.region import region_similarity
 from fewmask.metrics.video_consistency import vc_vipmt

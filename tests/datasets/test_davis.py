@@ -69,7 +69,7 @@ def test_the_same_tree_comes_back(tmp_path: Path) -> None:
         ("no frame", "00009.png: no frame of that name among the 2"),
         ("size", "label map has 5x5 pixels, its frame has 12x16"),
         ("frame size", "its size differs from that of 00000.jpg"),
-        ("truncated", "not a readable PNG label map"),
+        ("truncated", "not a readable picture of a mask"),
         ("picture", "not a readable picture"),
         ("escape", r"train.txt: line 1: file name '../../x' leaves"),
         ("not there", "gone: folder of frames is missing"),

@@ -53,6 +53,40 @@ def test_circle_has_the_area_of_a_circle(tmp_path: Path) -> None:
     assert circle.bbox == pytest.approx((20, 10, 60, 60), abs=1)
 
 
+@pytest.mark.parametrize(
+    ("shape_type", "points", "area"),
+    [
+        ("rectangle", [[10, 10], [50, 40]], 1200),
+        ("rectangle", [[50, 40], [10, 10]], 1200),
+        ("rectangle", [[10, 10], [50, 10], [50, 40], [10, 40]], 1200),
+        ("rotation", [[30, 5], [60, 35], [50, 45], [20, 15]], 600),
+        ("quadrilateral", [[10, 10], [50, 10], [50, 40], [10, 40]], 1200),
+        ("ellipse", [[10, 10], [50, 40]], 942),
+        ("circle", [[40, 40], [40, 20]], 1257),
+        ("polygon", [[10, 10], [50, 10], [50, 40]], 600),
+        ("", [[10, 10], [50, 10], [50, 40]], 600),
+        (None, [[10, 10], [50, 10], [50, 40]], 600),
+    ],
+)
+def test_shapes_of_the_forks(tmp_path: Path, shape_type: str | None, points: list[Any], area: int) -> None:
+    shapes = [{"label": "dog", "points": points, "shape_type": shape_type, "group_id": None, "attributes": {}}]
+    changed(tmp_path, shapes=shapes, imageHeight=90, imageWidth=120)
+    (found,) = read_labelme(tmp_path).annotations
+    assert abs(found.area - area) <= 0.05 * area
+
+
+@pytest.mark.parametrize("shape_type", ["line", "linestrip", "point", "points", "cuboid"])
+def test_shapes_that_cover_no_pixels(tmp_path: Path, shape_type: str) -> None:
+    with pytest.raises(DatasetError, match=f"a shape of type '{shape_type}' covers no pixels"):
+        read_labelme(changed(tmp_path, shape_type=shape_type))
+
+
+@pytest.mark.parametrize("count", [1, 3, 5])
+def test_a_rectangle_of_another_number_of_points(tmp_path: Path, count: int) -> None:
+    with pytest.raises(DatasetError, match=f"a rectangle has two or four points, this one has {count}"):
+        read_labelme(changed(tmp_path, shape_type="rectangle", points=[[1, 2]] * count))
+
+
 def test_bitmap_shape(tmp_path: Path) -> None:
     buffer = BytesIO()
     Image.fromarray(np.array([[0, 1, 1], [1, 1, 1]], dtype=np.uint8) * 255).convert("1").save(buffer, format="PNG")
@@ -99,7 +133,7 @@ def test_a_folder_without_groups_is_no_video(tmp_path: Path) -> None:
         ({"imageHeight": None, "imagePath": "gone.jpg"}, "gone.jpg: picture is missing"),
         ({"shapes": {}}, "'shapes' is an object, expected a list"),
         ({"shape_type": "mask", "mask": "%%"}, "'mask' is not base64"),
-        ({"shape_type": "mask", "mask": "QUJD"}, "not a readable PNG"),
+        ({"shape_type": "mask", "mask": "QUJD"}, "not a readable picture of a mask"),
     ],
 )
 def test_malformed(tmp_path: Path, change: dict[str, Any], says: str) -> None:

@@ -7,7 +7,7 @@ from hypothesis.extra.numpy import arrays
 from synth_scene import COLOURS, NAMES, write_scene
 
 from fewmask.datasets.coco import read_coco
-from fewmask.datasets.copy_paste import Canvas, CutOut, cut_out_of, in_part, load_cut_outs, paste, read_image, resized
+from fewmask.datasets.copy_paste import Canvas, CutOut, cut_out_of, in_part, load_cut_outs, paste, resized
 from fewmask.errors import ConfigError, DatasetError
 from fewmask.media import rle
 
@@ -186,11 +186,13 @@ def test_sizes_classes_and_parts_choose(dataset):
 
 def test_wrong_pictures_are_named(dataset, tmp_path):
     image = dataset.images[0]
+    path = dataset.path_of(image)
+    path.write_bytes(b"no picture")
     with pytest.raises(DatasetError, match="cannot be read as an image"):
-        read_image(tmp_path / "none.png", image)
-    cv2.imwrite(str(tmp_path / "small.png"), np.zeros((5, 6, 3), np.uint8))
-    with pytest.raises(DatasetError, match="is 5x6, image 1 says 90x120"):
-        read_image(tmp_path / "small.png", image)
+        dataset.read(image)
+    cv2.imwrite(str(path), np.zeros((5, 6, 3), np.uint8))
+    with pytest.raises(DatasetError, match=r"is 5x6 \(height x width\), image 1 says 90x120"):
+        dataset.read(image)
 
 
 def test_an_empty_mask_cannot_be_cut_out(dataset):

@@ -98,7 +98,7 @@ def bad_picture(folder):
 def bad_mask_file(folder):
     picture(folder / "a.jpg")
     (folder / "a.png").write_bytes(b"no picture")
-    return r"a\.png: cannot be read as a mask"
+    return r"a\.png: not a readable picture of a mask"
 
 
 def bad_orphan_mask(folder):
@@ -125,7 +125,21 @@ def bad_two_masks(folder):
 def bad_unlisted_picture(folder):
     (folder / "instances.json").write_text(json.dumps({"images": [], "annotations": [], "categories": []}))
     picture(folder / "a.jpg")
-    return r"a\.jpg: not listed in instances\.json"
+    return r"instances\.json: none of its 0 pictures is marked"
+
+
+def bad_parts_of_a_dataset(folder):
+    for part in ("train", "valid"):
+        picture(folder / part / "a.jpg")
+        (folder / part / "_annotations.coco.json").write_text("{}")
+    return r"parts of a dataset \(train, \.\.\.\); give the folder of one"
+
+
+def bad_note_among_masks(folder):
+    picture(folder / "a.jpg")
+    mask(folder / "masks" / "a.png")
+    (folder / "masks" / "readme.txt").write_text("hello")
+    return r"readme\.txt: neither a picture nor a mask"
 
 
 def bad_nothing(folder):
@@ -163,3 +177,70 @@ def test_too_many_pictures_are_refused_not_dropped():
     rgb, inside = np.zeros((2, 2, 3), dtype=np.uint8), np.ones((2, 2), dtype=bool)
     with pytest.raises(DatasetError, match=f"at most {MAX_PICTURES}"):
         read_support([(rgb, inside)] * (MAX_PICTURES + 1))
+
+
+SQUARE = [[5, 5, 20, 5, 20, 15, 5, 15]]
+
+
+def coco(path, names, marked):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    document = {
+        "images": [{"id": i, "file_name": name, "height": 30, "width": 40} for i, name in enumerate(names)],
+        "categories": [{"id": 1, "name": "dog"}],
+        "annotations": [{"id": i, "image_id": i, "category_id": 1, "segmentation": SQUARE} for i in marked],
+    }
+    path.write_text(json.dumps(document))
+
+
+def test_pictures_that_an_export_lists_unmarked_are_told_and_no_support(tmp_path, caplog):
+    for name in ("a", "b", "c", "beside"):
+        picture(tmp_path / f"{name}.jpg")
+    coco(tmp_path / "x.json", ["a.jpg", "b.jpg", "c.jpg"], [1])
+    support = read_support(tmp_path)
+    assert [p.name.partition("(")[2] for p in support.classes["dog"]] == ["b.jpg), class dog"]
+    assert "3 pictures without annotations are no support (beside.jpg, a.jpg, c.jpg)" in caplog.text
+    coco(tmp_path / "x.json", ["a.jpg", "b.jpg"], [])
+    with pytest.raises(DatasetError, match="none of its 2 pictures is marked"):
+        read_support(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("annotations", "name", "place"),
+    [
+        ("result.json", "images/a.jpg", "images/a.jpg"),
+        ("annotations/instances_default.json", "a.jpg", "images/default/a.jpg"),
+        ("labels.json", "a.jpg", "data/a.jpg"),
+        ("_annotations.coco.json", "a.jpg", "a.jpg"),
+    ],
+)
+def test_folders_of_annotation_tools(tmp_path, annotations, name, place):
+    picture(tmp_path / place)
+    coco(tmp_path / annotations, [name], [0])
+    assert int(read_support(tmp_path).classes["dog"][0].mask.sum()) == 150
+
+
+@pytest.mark.parametrize("name", ["a_mask.jpg", "a.tif", "a_mask.bmp", "masks/a.jpg", "masks/a.gif", "a.gif"])
+def test_masks_in_other_formats(tmp_path, name):
+    picture(tmp_path / "dog" / "a.jpg")
+    mask(tmp_path / "dog" / name)
+    (tmp_path / "dog" / "._a.jpg").write_bytes(b"litter")
+    (tmp_path / "dog" / "Thumbs.db").write_bytes(b"litter")
+    (found,) = read_support(tmp_path / "dog").classes["dog"]
+    assert abs(int(found.mask.sum()) - 150) <= 4
+
+
+def test_pictures_and_masks_in_two_folders(tmp_path):
+    for name in ("a.jpg", "b.png"):
+        picture(tmp_path / "dog" / "images" / name)
+        mask(tmp_path / "dog" / "masks" / f"{name[0]}.png")
+    assert [int(p.mask.sum()) for p in read_support(tmp_path / "dog").classes["dog"]] == [150, 150]
+
+
+def test_a_turned_photograph_with_its_upright_mask(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (40, 30)).save(tmp_path / "a.jpg", exif=exif)
+    mask(tmp_path / "a.png", size=(30, 40))
+    (found,) = next(iter(read_support(tmp_path).classes.values()))
+    assert found.rgb.shape == (40, 30, 3)
+    assert int(found.mask.sum()) == 150

@@ -85,7 +85,7 @@ def test_episodes_are_pure_functions_of_their_number(stills):
 
 
 def test_clips_of_a_video_end_at_the_released_places():
-    frames = tuple(LabelledFrame(f"f{i}", Path(), lambda _: np.ones((8, 8), dtype=bool)) for i in range(23))
+    frames = tuple(LabelledFrame(f"f{i}", Path(), (8, 8), lambda _: np.ones((8, 8), dtype=bool)) for i in range(23))
     video = LabelledVideo("long", frames, {1: tuple(range(23))})
     other = LabelledVideo("other", frames[:1], {1: (0,)})
     sampler = EpisodeSampler([video, other], [1], clip_length=5, clips=3)

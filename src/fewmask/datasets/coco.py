@@ -12,9 +12,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fewmask.datasets import json_file, segmentation
+from fewmask.datasets.coco_ids import Ids, category_names
+from fewmask.datasets.coco_pictures import CocoPictures, pictures_of
+from fewmask.datasets.pictures import read_picture
 from fewmask.errors import DatasetError
 from fewmask.media import rle
 from fewmask.media.atomic import whole_file
+from fewmask.media.frame_source import RgbImage
 from fewmask.media.rle import Rle
 
 _DATASET_KEYS = frozenset({"info", "images", "annotations", "categories"})
@@ -91,12 +95,24 @@ class CocoDataset:
         return groups
 
     def path_of(self, image: CocoImage) -> Path:
-        """Where the picture of ``image`` lies, inside ``images_root``.
+        """Where the picture of ``image`` lies, inside ``images_root``; see `CocoPictures.path_of`.
 
         Raises:
             DatasetError: a link leads outside ``images_root``.
         """
-        return json_file.path_inside(self.images_root, image.file_name, f"image {image.id}")
+        return self._pictures.path_of(image.file_name, f"image {image.id}")
+
+    def read(self, image: CocoImage) -> RgbImage:
+        """The picture of ``image`` as it was marked, uint8 [H, W, 3].
+
+        Raises:
+            DatasetError: missing, unreadable, or of another size than the file says.
+        """
+        return read_picture(self.path_of(image), (image.height, image.width), f"image {image.id}")
+
+    @cached_property
+    def _pictures(self) -> CocoPictures:
+        return CocoPictures(self.images_root, [image.file_name for image in self.images])
 
 
 def read_coco(
@@ -106,8 +122,8 @@ def read_coco(
 
     Args:
         path: the JSON file.
-        images_root: folder that ``file_name`` is relative to; by default the folder ``images`` beside the file where
-            there is one, else the file's own folder.
+        images_root: folder that ``file_name`` is relative to; by default where the pictures are, in any of the layouts
+            that annotation tools write (`fewmask.datasets.coco_pictures`).
         max_bytes: larger files are refused unread.
 
     Raises:
@@ -116,9 +132,10 @@ def read_coco(
     path = Path(path)
     document = json_file.load_object(path, max_bytes=max_bytes)
     name = str(path)
-    images = {image.id: image for image in _unique(_images(document, name), f"{name}: images")}
-    categories = read_categories(document, name)
-    annotations = tuple(_unique(_annotations(document, images, categories, name), f"{name}: annotations"))
+    ids = _FileIds(document)
+    images = {image.id: image for image in _unique(_images(document, ids, name), f"{name}: images")}
+    categories = category_names(document, name, ids.categories, _used(document, ids))
+    annotations = tuple(_unique(_annotations(document, images, categories, ids, name), f"{name}: annotations"))
     compressed = [
         a for a in annotations if isinstance(a.segmentation, dict) and isinstance(a.segmentation["counts"], str)
     ]
@@ -128,14 +145,14 @@ def read_coco(
         [f"{name}: annotation {annotation.id}" for annotation in compressed],
     )
     info = document.get("info")
-    above = {entry["id"]: entry.get("supercategory") for entry in document["categories"]}
+    above = {ids.categories.number_of(entry["id"]): entry.get("supercategory") for entry in document["categories"]}
     return CocoDataset(
         images=tuple(images.values()),
         annotations=annotations,
         categories=categories,
-        images_root=default_root(path) if images_root is None else Path(images_root),
+        images_root=pictures_of(path, [image.file_name for image in images.values()], images_root).root,
         info=info if isinstance(info, dict) else {},
-        supercategories={key: value for key, value in above.items() if isinstance(value, str)},
+        supercategories={key: above[key] for key in categories if isinstance(above[key], str)},
         extra=_extra(document, _DATASET_KEYS),
         path=path,
     )
@@ -185,35 +202,27 @@ def annotation_of(
     )
 
 
-def read_categories(document: Mapping[str, Any], name: str) -> dict[int, str]:
-    """Category id -> name of a COCO-like document (YouTube-VIS and OVIS files have the same list).
+class _FileIds:
+    """The ids of a file's three lists."""
 
-    Raises:
-        DatasetError: missing or malformed, or an id or a name that is there twice.
-    """
-    categories: dict[int, str] = {}
-    for index, entry in enumerate(json_file.entries(document, "categories", name)):
-        where = f"{name}: categories[{index}]"
-        key = json_file.integer(entry, "id", where)
-        category = json_file.field(entry, "name", str, where)
-        if key in categories:
-            raise DatasetError(f"{where}: id {key} is there twice")
-        if category in categories.values():
-            raise DatasetError(f"{where}: name {category!r} is there twice")
-        categories[key] = category
-    return categories
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        self.images = Ids(document, "images")
+        self.categories = Ids(document, "categories")
+        self.annotations = Ids(document, "annotations")
 
 
-def default_root(path: Path) -> Path:
-    """Where the pictures of a file lie by default: in ``images`` beside it, else beside it."""
-    folder = path.parent / "images"
-    return folder if folder.is_dir() else path.parent
+def _used(document: Mapping[str, Any], ids: _FileIds) -> frozenset[int]:
+    """Category ids that annotations use; what is malformed is told when the annotations are read."""
+    listed = document.get("annotations")
+    entries = [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
+    numbers = {ids.categories.number_of(entry.get("category_id")) for entry in entries}
+    return frozenset(number for number in numbers if number is not None)
 
 
-def _images(document: Mapping[str, Any], name: str) -> Iterable[CocoImage]:
+def _images(document: Mapping[str, Any], ids: _FileIds, name: str) -> Iterable[CocoImage]:
     for index, entry in enumerate(json_file.entries(document, "images", name)):
         where = f"{name}: images[{index}]"
-        key = json_file.integer(entry, "id", where)
+        key = ids.images.of(entry, "id", where)
         where = f"{where} (id {key})"
         height, width = json_file.image_size(entry, where)
         file_name = json_file.relative_name(json_file.field(entry, "file_name", str, where), where)
@@ -221,16 +230,20 @@ def _images(document: Mapping[str, Any], name: str) -> Iterable[CocoImage]:
 
 
 def _annotations(
-    document: Mapping[str, Any], images: Mapping[int, CocoImage], categories: Mapping[int, str], name: str
+    document: Mapping[str, Any],
+    images: Mapping[int, CocoImage],
+    categories: Mapping[int, str],
+    ids: _FileIds,
+    name: str,
 ) -> Iterable[CocoAnnotation]:
     for index, entry in enumerate(json_file.entries(document, "annotations", name)):
         where = f"{name}: annotations[{index}]"
-        key = json_file.integer(entry, "id", where)
+        key = ids.annotations.of(entry, "id", where)
         where = f"{where} (id {key})"
-        image = images.get(json_file.integer(entry, "image_id", where))
+        image = images.get(ids.images.of(entry, "image_id", where))
         if image is None:
             raise DatasetError(f"{where}: image_id {entry['image_id']} is not among the images")
-        category_id = json_file.integer(entry, "category_id", where)
+        category_id = ids.categories.of(entry, "category_id", where)
         if category_id not in categories:
             raise DatasetError(f"{where}: category_id {category_id} is not among the categories")
         if "segmentation" not in entry:

@@ -9,7 +9,6 @@ range are disjoint by construction, whatever the blending at the edges.
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from pathlib import Path
 from typing import Literal, overload
 from zlib import crc32
 
@@ -159,7 +158,7 @@ class CutOuts(Sequence[CutOut]):
         images = {image.id: image for image in dataset.images}
         self._annotations = list(annotations)
         self._images = [images[annotation.image_id] for annotation in annotations]
-        self._path_of = dataset.path_of
+        self._picture_of = dataset.read
         self.category_ids = [annotation.category_id for annotation in annotations]
         self.annotation_ids = [annotation.id for annotation in annotations]
         self._read = lru_cache(maxsize=_CACHED)(self._cut)
@@ -181,7 +180,7 @@ class CutOuts(Sequence[CutOut]):
 
     def _cut(self, index: int) -> CutOut:
         image = self._images[index]
-        cut_out = cut_out_of(read_image(self._path_of(image), image), self._annotations[index])
+        cut_out = cut_out_of(self._picture_of(image), self._annotations[index])
         longest = max(cut_out.rgba.shape)
         return cut_out if longest <= _LONGEST_SIDE else resized(cut_out, _LONGEST_SIDE / longest)
 
@@ -255,21 +254,6 @@ def cut_out_of(image: ByteImage, annotation: CocoAnnotation) -> CutOut:
     colour_of[nearest[inside > 0]] = rgba[inside > 0][:, :3]
     rgba[..., :3] = colour_of[nearest]
     return CutOut(rgba, annotation.category_id, annotation.id)
-
-
-def read_image(path: Path, image: CocoImage) -> ByteImage:
-    """The picture uint8 [H, W, 3], red first, as its file stores it (orientation tags are not applied).
-
-    Raises:
-        DatasetError: it cannot be read, or has another size than the dataset states.
-    """
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    if picture is None:
-        raise DatasetError(f"{path}: cannot be read as an image; restore it or remove image {image.id} from the file")
-    if picture.shape[:2] != (image.height, image.width):
-        height, width = picture.shape[:2]
-        raise DatasetError(f"{path}: is {height}x{width}, image {image.id} says {image.height}x{image.width}")
-    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
 
 
 def _most_whole(candidates: Sequence[CocoAnnotation], dataset: CocoDataset) -> list[CocoAnnotation]:

@@ -1,4 +1,4 @@
-"""Videos whose masks are one PNG label map per frame.
+"""Videos whose masks are one label map per frame, a picture of labels.
 
 What a pixel value means: in a video whose maps hold only 0 and 255, 255 is the one object. Where an 8-bit map holds
 other values too, 255 is void, and becomes a crowd annotation: evaluation ignores what lies there. Every other value
@@ -11,7 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from fewmask.datasets.label_maps import VOID, LabelMap, image_file_size, natural_order, read_label_map
+from fewmask.datasets.label_maps import VOID, LabelMap
+from fewmask.datasets.mask_pictures import MASK_SUFFIXES, read_label_map
+from fewmask.datasets.pictures import image_file_size
 from fewmask.datasets.ytvis_types import (
     YtvisAnnotation,
     YtvisCategory,
@@ -21,10 +23,10 @@ from fewmask.datasets.ytvis_types import (
 )
 from fewmask.errors import DatasetError
 from fewmask.media import rle
+from fewmask.media.file_kinds import IMAGE_SUFFIXES, files_in
 from fewmask.media.rle import Rle
 
 _MOST_VALUES = 2000
-PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 
 
 @dataclass(frozen=True)
@@ -80,11 +82,15 @@ def label_pairs(pictures: Path | None, labels: Path | None) -> list[tuple[Path, 
     Raises:
         DatasetError: a folder cannot be read, two frames have one name, or a label map has no frame.
     """
-    maps = {} if labels is None else {path.stem: path for path in _files(labels, frozenset({".png"}))}
+    maps: dict[str, Path] = {}
+    for path in [] if labels is None else label_files(labels):
+        if path.stem in maps:
+            raise DatasetError(f"{path}: {maps[path.stem].name} has the same name; a frame has one label map")
+        maps[path.stem] = path
     if pictures is None:
-        return [(path, path) for path in sorted(maps.values(), key=lambda path: natural_order(path.name))]
+        return [(path, path) for path in maps.values()]
     frames: dict[str, Path] = {}
-    for frame in _files(pictures, PICTURE_SUFFIXES):
+    for frame in _files(pictures, IMAGE_SUFFIXES):
         if frame.stem in frames:
             raise DatasetError(f"{frame}: {frames[frame.stem].name} has the same name; one mask cannot belong to both")
         frames[frame.stem] = frame
@@ -141,10 +147,17 @@ def video_entry(found: LabelVideo, video_id: int) -> YtvisVideo:
     return YtvisVideo(video_id, width, height, len(found.file_names), found.file_names, found.annotated_frames)
 
 
+def label_files(folder: Path) -> list[Path]:
+    """The pictures of masks directly in ``folder``, in natural order; litter of file systems left out.
+
+    Raises:
+        DatasetError: the folder cannot be read.
+    """
+    return _files(folder, MASK_SUFFIXES)
+
+
 def _files(folder: Path, suffixes: frozenset[str]) -> list[Path]:
-    """The files with one of ``suffixes`` directly in ``folder``, in natural order; hidden ones left out."""
     try:
-        found = [path for path in folder.iterdir() if path.suffix.lower() in suffixes and not path.name.startswith(".")]
+        return files_in(folder, suffixes)
     except OSError as error:
         raise DatasetError(f"{folder}: folder cannot be read ({error.strerror})") from error
-    return sorted(found, key=lambda path: natural_order(path.name))

@@ -1,6 +1,7 @@
 """labelme JSON files, one per picture, as one COCO dataset.
 
-Polygons, rectangles, circles and masks are read; points and lines cover no pixels and are refused. Shapes of one
+Polygons, rectangles (two corners, or four as X-AnyLabeling saves them), rotated boxes, circles, ellipses and masks are
+read; points and lines cover no pixels and are refused. Shapes of one
 label with one ``group_id`` are parts of one object; and the same group in several pictures of a folder is the same
 object there, so that a folder of consecutive frames becomes a video of tracks. The picture that a file may carry
 (``imageData``) is never decoded.
@@ -19,11 +20,16 @@ import numpy as np
 
 from fewmask.datasets import json_file, segmentation
 from fewmask.datasets.coco import CocoAnnotation, CocoDataset, CocoImage, annotation_of
-from fewmask.datasets.label_maps import image_file_size, natural_order, read_label_map
+from fewmask.datasets.mask_pictures import read_label_map
+from fewmask.datasets.pictures import image_file_size
 from fewmask.errors import DatasetError
 from fewmask.media import rle
+from fewmask.media.file_kinds import files_below
 from fewmask.media.rle import Rle
 
+_OUTLINES = frozenset({"polygon", "rotation", "quadrilateral", "oriented_rectangle", "ai_polygon"})
+_RECTANGLES = frozenset({"rectangle", "box", "square"})
+_ROUND = frozenset({"circle", "ellipse"})
 _ARC_ERROR = 0.1  # pixels that the polygon of a circle may lie inside it
 
 
@@ -37,7 +43,7 @@ def read_labelme(root: str | Path, *, max_bytes: int = json_file.MAX_BYTES) -> C
         DatasetError: a file or shape is malformed; the message names the file and the shape's index and label.
     """
     root = Path(root)
-    paths = [root] if root.is_file() else sorted(root.rglob("*.json"), key=lambda path: natural_order(str(path)))
+    paths = [root] if root.is_file() else files_below(root, {".json"})
     base = root.parent if root.is_file() else root
     if not paths:
         raise DatasetError(f"{root}: no labelme files (*.json) there")
@@ -111,24 +117,32 @@ def _objects(shapes: Iterable[Mapping[str, Any]], size: tuple[int, int], where: 
 
 
 def _polygon(shape: Mapping[str, Any], where: str) -> list[float]:
-    """[x0, y0, x1, y1, ...] of a polygon, rectangle or circle."""
+    """[x0, y0, x1, y1, ...] of a shape that covers pixels."""
     points = _points(shape, where)
-    kind = shape.get("shape_type") or "polygon"
-    if kind == "polygon":
+    kind = str(shape.get("shape_type") or "polygon").lower()
+    if kind in _OUTLINES or (kind in _RECTANGLES and len(points) == 4):
         return [value for point in points for value in point]
-    if kind not in ("rectangle", "circle"):
-        raise DatasetError(f"{where}: a shape of type {str(kind)[:40]!a} covers no pixels; draw a polygon or remove it")
+    if kind not in _RECTANGLES | _ROUND:
+        raise DatasetError(f"{where}: a shape of type {kind[:40]!a} covers no pixels; draw a polygon or remove it")
     if len(points) != 2:
-        raise DatasetError(f"{where}: a {kind} has two points, this one has {len(points)}")
+        told = "two or four points" if kind in _RECTANGLES else "two points"
+        raise DatasetError(f"{where}: a {kind} has {told}, this one has {len(points)}")
     (x, y), (other_x, other_y) = points
-    if kind == "rectangle":
+    if kind in _RECTANGLES:
         return [x, y, other_x, y, other_x, other_y, x, other_y]
+    if kind == "ellipse":  # its points are corners of the box around it
+        return _round((x + other_x) / 2, (y + other_y) / 2, abs(other_x - x) / 2, abs(other_y - y) / 2, where)
     radius = math.hypot(other_x - x, other_y - y)  # the second point lies on the circle
+    return _round(x, y, radius, radius, where)
+
+
+def _round(x: float, y: float, across: float, down: float, where: str) -> list[float]:
+    radius = max(across, down)
     if radius > json_file.MAX_SIDE:
         raise DatasetError(f"{where}: a circle of radius {radius:.0f} is larger than any picture")
     corners = max(12, math.ceil(math.pi / math.acos(1 - _ARC_ERROR / radius))) if radius > _ARC_ERROR else 12
     angles = [2 * math.pi * corner / corners for corner in range(corners)]
-    return [value for a in angles for value in (x + radius * math.cos(a), y + radius * math.sin(a))]
+    return [value for a in angles for value in (x + across * math.cos(a), y + down * math.sin(a))]
 
 
 def _points(shape: Mapping[str, Any], where: str) -> list[tuple[float, float]]:

@@ -3,17 +3,19 @@
     images/<name>.jpg           masks/<name>.png            pictures of their own, or the frames of one video
     images/<video>/<name>.jpg   masks/<video>/<name>.png    videos
 
-A mask is a PNG: 0/255 for one object, or the number of an object in each pixel. The same number in two frames of a
-video is the same object.
+A mask is a picture: 0/255 for one object, or the number of an object in each pixel (see mask_pictures.py for every
+form that is read). The same number in two frames of a video is the same object.
 """
 
 from dataclasses import replace
 from pathlib import Path
 
 from fewmask.datasets.coco import CocoAnnotation, CocoDataset, CocoImage, annotation_of
-from fewmask.datasets.label_maps import VOID, image_file_size, read_label_map
+from fewmask.datasets.label_maps import VOID
 from fewmask.datasets.label_tree import FrameCopies, TreeLayout, object_values, write_label_tree
 from fewmask.datasets.label_videos import LabelVideo, dataset_of, label_pairs, read_label_video, split_labels
+from fewmask.datasets.mask_pictures import read_label_map
+from fewmask.datasets.pictures import image_file_size
 from fewmask.datasets.video_list import video_folders
 from fewmask.datasets.whole_folder import whole_folder
 from fewmask.datasets.ytvis_types import YtvisDataset

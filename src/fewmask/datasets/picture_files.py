@@ -2,7 +2,7 @@
 
 from pathlib import Path, PurePosixPath
 
-from fewmask.datasets.coco import default_root
+from fewmask.datasets.coco_pictures import pictures_of
 from fewmask.datasets.json_file import load_object
 
 
@@ -14,17 +14,18 @@ def picture_files(data: Path, images: Path | None = None) -> list[Path]:
         images: folder that its names are relative to; by default the one its reader takes.
 
     Raises:
-        DatasetError: the file is no JSON object.
+        DatasetError: the file is no JSON object, or a name leads outside the folder.
     """
     document = load_object(data)
     if "videos" in document:
         root = images or data.parent / "JPEGImages"
-        names = [name for entry in _dicts(document["videos"]) for name in _list(entry.get("file_names"))]
+        named = [name for entry in _dicts(document["videos"]) for name in _list(entry.get("file_names"))]
     else:
-        root = images or default_root(data)
-        names = [entry.get("file_name") for entry in _dicts(document.get("images"))]
-    inside = [name for name in names if isinstance(name, str) and ".." not in PurePosixPath(name).parts]
-    return [path for name in dict.fromkeys(inside) if (path := root / name).is_file()]
+        root = images
+        named = [entry.get("file_name") for entry in _dicts(document.get("images"))]
+    inside = [name for name in named if isinstance(name, str) and ".." not in PurePosixPath(name).parts]
+    pictures = pictures_of(data, inside, root)
+    return [path for name in dict.fromkeys(inside) if (path := pictures.path_of(name, str(data))).is_file()]
 
 
 def _list(value: object) -> list[object]:

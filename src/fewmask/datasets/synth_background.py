@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fewmask.datasets.coco import CocoAnnotation, CocoDataset, CocoImage
-from fewmask.datasets.copy_paste import Part, in_part, read_image
+from fewmask.datasets.copy_paste import Part, in_part
 from fewmask.datasets.synth_config import BackgroundRule
 from fewmask.datasets.synth_warp import ByteImage
 from fewmask.errors import DatasetError
@@ -58,7 +58,7 @@ class Backgrounds(Sequence[Background]):
 
     def __init__(self, dataset: CocoDataset, images: Sequence[CocoImage], rule: BackgroundRule, used: frozenset[int]):
         self._images = list(images)
-        self._path_of = dataset.path_of
+        self._picture_of = dataset.read
         self._annotations = [dataset.annotations_of[image.id] for image in images]
         self._rule, self._used = rule, used
         self._read = lru_cache(maxsize=_CACHED)(self._load)
@@ -90,7 +90,7 @@ class Backgrounds(Sequence[Background]):
                 statics.append(StaticObject(_reduced(alpha), annotation.category_id, annotation.id))
         # Where annotations overlap, the smaller object is taken to stand in front.
         statics.sort(key=lambda static: int(np.count_nonzero(static.alpha)))
-        picture = _reduced(read_image(self._path_of(image), image))
+        picture = _reduced(self._picture_of(image))
         return Background(picture, _reduced(unwanted.view(np.uint8) * np.uint8(255)) > 0, tuple(statics))
 
     def _is_unwanted(self, annotation: CocoAnnotation) -> bool:

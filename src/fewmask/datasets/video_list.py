@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 
 from fewmask.datasets.json_file import relative_name
-from fewmask.datasets.label_maps import natural_order
 from fewmask.errors import DatasetError
+from fewmask.media.file_kinds import folders_in
 
 _LONGEST = 1 << 24  # bytes
 
@@ -35,6 +35,5 @@ def listed_videos(path: Path) -> list[str]:
 
 
 def video_folders(folder: Path) -> list[str]:
-    """The names of the folders in ``folder``, in natural order; hidden ones left out."""
-    names = [path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
-    return sorted(names, key=natural_order)
+    """The names of the folders in ``folder``, in natural order; those of file systems left out."""
+    return [path.name for path in folders_in(folder)]

@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fewmask.datasets import json_file, mini_vspw
-from fewmask.datasets.label_maps import VOID, LabelMap, natural_order, read_label_map
+from fewmask.datasets.label_maps import VOID, LabelMap
 from fewmask.datasets.label_tree import FrameCopies, TreeLayout, write_label_tree
-from fewmask.datasets.label_videos import read_label_video, video_entry
+from fewmask.datasets.label_videos import label_files, read_label_video, video_entry
+from fewmask.datasets.mask_pictures import read_label_map
 from fewmask.datasets.video_list import listed_videos, video_folders
 from fewmask.datasets.whole_folder import whole_folder
 from fewmask.datasets.ytvis_types import (
@@ -118,8 +119,7 @@ def vspw_label_maps(root: str | Path, *, subset: str | None = None) -> Iterator[
     """
     root = Path(root)
     for name in _videos(root, subset):
-        frames = sorted((root / "data" / name / "mask").glob("*.png"), key=lambda path: natural_order(path.name))
-        for index, path in enumerate(frames):
+        for index, path in enumerate(label_files(root / "data" / name / "mask")):
             yield name, index, read_label_map(path)
 
 

@@ -44,13 +44,28 @@ def open_container(
         raise VideoError(
             f"{shown}: cannot be opened as a video ({reason(error)}); {_advice(error)}"
         ) from None  # the error itself would show a password in the address
-    if not container.streams.video:
+    try:
+        video_stream(container, shown)
+    except VideoError:
         container.close()
-        raise VideoError(f"{shown}: holds no video stream (audio only?); give a video or a folder of images")
-    if container.streams.video[0].codec_context is None:
-        container.close()
-        raise VideoError(f"{shown}: its video codec is not known to FFmpeg; convert it, e.g. to H.264")
+        raise
     return container
+
+
+def video_stream(container: Any, shown: str) -> Any:
+    """The first stream of moving pictures; covers and thumbnails that are attached to a file are none.
+
+    Raises:
+        VideoError: there is none, or its codec is unknown.
+    """
+    attached = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
+    streams = [stream for stream in container.streams.video if not stream.disposition & attached]
+    if not streams:
+        found = "a cover picture only" if container.streams.video else "audio only?"
+        raise VideoError(f"{shown}: holds no video stream ({found}); give a video or a folder of images")
+    if streams[0].codec_context is None:
+        raise VideoError(f"{shown}: its video codec is not known to FFmpeg; convert it, e.g. to H.264")
+    return streams[0]
 
 
 def reason(error: BaseException) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 import av
 
-from fewmask.media.container import reason
+from fewmask.media.container import reason, video_stream
 from fewmask.media.packet_times import PacketTimes, packet_times
 
 Decoded = tuple[int, Any]  # index and PyAV frame, or None in its place where the frame is broken
@@ -82,7 +82,7 @@ class Decoding:
 
     def _open(self, threads: bool) -> None:
         self._container = self._opener()
-        self.stream = self._container.streams.video[0]
+        self.stream = video_stream(self._container, "video")
         self.stream.thread_type = "AUTO" if threads else "NONE"
         if not threads:
             self.stream.codec_context.thread_count = 1

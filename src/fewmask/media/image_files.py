@@ -1,16 +1,21 @@
 """Frames from image files: a folder, a glob, or a list."""
 
-import re
+import logging
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
-import numpy as np
-from PIL import Image, ImageOps
-
 from fewmask.errors import VideoError
-from fewmask.media.frame_source import ClosesAtExit, Frame, RgbImage
+from fewmask.media.file_kinds import IMAGE_SUFFIXES, VIDEO_SUFFIXES, entries, files_in
+from fewmask.media.frame_source import ClosesAtExit, Frame
+from fewmask.media.image_pixels import deep_pixels, opened_image, read_rgb, significant_bits, tell_scale
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
+_LOOKED_AT = 16  # pictures, evenly spread, that tell how many bits the whole source uses
+_NOT_READ = frozenset({
+    ".heic", ".heif", ".avif", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".raw", ".exr",
+    ".hdr", ".psd", ".svg",
+})  # fmt: skip
+_log = logging.getLogger("fewmask")
 
 
 class ImageFiles(ClosesAtExit):
@@ -29,6 +34,7 @@ class ImageFiles(ClosesAtExit):
         self._paths = tuple(paths)
         self._skip_broken = skip_broken
         self._first, self.size = self._first_readable()
+        self._bits = self._bits_of_all()
         self._frames = self._read(start)
 
     def __iter__(self) -> Iterator[Frame]:
@@ -41,7 +47,7 @@ class ImageFiles(ClosesAtExit):
     def _first_readable(self) -> tuple[Path, tuple[int, int]]:
         for index, path in enumerate(self._paths):
             try:
-                height, width = read_rgb(path).shape[:2]
+                height, width = read_rgb(path, bits=16).shape[:2]
             except VideoError as error:
                 if not self._skip_broken:
                     raise VideoError(f"frame {index}: {error}") from error
@@ -49,11 +55,22 @@ class ImageFiles(ClosesAtExit):
                 return path, (height, width)
         raise VideoError(f"{self.name}: none of the {len(self._paths)} images can be read")
 
+    def _bits_of_all(self) -> int | None:
+        """Of 16-bit pictures the bits that are used, one number for all so that nothing flickers; None for 8 bits."""
+        if _brightest(self._first) is None:
+            return None
+        count = len(self._paths)
+        chosen = {index * (count - 1) // max(1, _LOOKED_AT - 1) for index in range(_LOOKED_AT)}
+        brightest = [_brightest(self._paths[index]) or 0 for index in sorted(chosen)]
+        bits = significant_bits(max(brightest))
+        tell_scale(bits, self._first.parent)
+        return bits
+
     def _read(self, start: int) -> Generator[Frame, None, None]:
         for index in range(start, len(self._paths)):
             path = self._paths[index]
             try:
-                rgb = read_rgb(path)
+                rgb = read_rgb(path, bits=self._bits)
             except VideoError as error:
                 if not self._skip_broken:
                     raise VideoError(f"frame {index}: {error}") from error
@@ -69,62 +86,36 @@ class ImageFiles(ClosesAtExit):
 
 
 def images_in_folder(folder: Path) -> list[Path]:
-    """The image files directly in ``folder``, hidden ones left out, in natural order.
+    """The image files directly in ``folder`` in natural order, litter of file systems left out.
 
     Raises:
         VideoError: there is none, or the folder cannot be read.
     """
     try:
-        found = [path for path in folder.iterdir() if _is_image(path)]
+        found = files_in(folder, IMAGE_SUFFIXES)
+        others = [path.name for path in entries(folder) if path.suffix.lower() in _NOT_READ]
+        videos = [] if found else [path.name for path in files_in(folder, VIDEO_SUFFIXES)]
     except OSError as error:
         raise VideoError(f"{folder}: cannot be read ({error.strerror}); check that you may") from error
+    if videos:
+        raise VideoError(f"{folder}: no images in this folder, but {_some(videos)}; give one video")
+    if not found and others:
+        raise VideoError(f"{folder}: no images in this folder that can be read ({_some(others)}); save them as PNG")
     if not found:
         known = " ".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))
         raise VideoError(f"{folder}: no images in this folder; put frames there ({known})")
-    return sorted(found, key=natural_key)
+    if others:
+        _log.warning("%s: passed over what cannot be read (%s)", folder, _some(others))
+    return found
 
 
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+def _some(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:3])}{', ...' if len(names) > 3 else ''}, {len(names)} in all"
 
 
-def natural_key(path: Path) -> list[tuple[int, str]]:
-    """Sort key under which numbers in a path count as numbers: frame2 before frame10."""
-    pieces = re.split(r"(\d+)", str(path))
-    # A number comes before text; numbers of equal value are told apart by the last element.
-    keyed = [(int(piece), "") if piece.isdecimal() and piece.isascii() else (-1, piece.lower()) for piece in pieces]
-    return [*keyed, (-1, str(path))]
-
-
-def read_rgb(path: Path) -> RgbImage:
-    """One image as contiguous uint8 [H, W, 3], upright (EXIF orientation applied).
-
-    Sixteen-bit grey is scaled by 255/65535, palettes are looked up, alpha is dropped.
-
-    Raises:
-        VideoError: the file is missing, is no image, or is damaged; names the file.
-    """
-    try:
-        with Image.open(path) as image:
-            image.load()
-            return _as_rgb(ImageOps.exif_transpose(image))
-    except FileNotFoundError as error:
-        raise VideoError(f"{path}: no such file; check the path") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise VideoError(f"{path}: cannot be read as an image ({_one_line(error)}); replace or remove it") from error
-
-
-def _as_rgb(image: Image.Image) -> RgbImage:
-    if image.mode == "F":
-        raise ValueError("floating-point pixels have no fixed range; save it with 8 or 16 bits")
-    if image.mode.startswith("I"):
-        wide = np.asarray(image).astype(np.int64).clip(0, 65535)
-        grey = ((wide * 255 + 32767) // 65535).astype(np.uint8)
-        return np.ascontiguousarray(np.repeat(grey[:, :, None], 3, axis=2))
-    # Through RGBA, so that a palette with a transparent entry keeps its colours.
-    opaque = image.convert("RGBA") if image.mode == "P" and "transparency" in image.info else image
-    return np.array(opaque.convert("RGB"))
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+def _brightest(path: Path) -> int | None:
+    """The brightest value of a 16-bit picture; None for others, and for what cannot be read."""
+    with suppress(VideoError), opened_image(path) as image:
+        deep = deep_pixels(image, path)
+        return None if deep is None else int(deep.max(initial=0))
+    return None

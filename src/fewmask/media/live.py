@@ -9,7 +9,14 @@ import av
 
 from fewmask.errors import VideoError
 from fewmask.media.addresses import address_name, showable
-from fewmask.media.container import mean_fps, open_container, reason, upright_rgb, upright_size
+from fewmask.media.container import (
+    mean_fps,
+    open_container,
+    reason,
+    upright_rgb,
+    upright_size,
+    video_stream,
+)
 from fewmask.media.frame_source import ClosesAtExit, Frame, FrameSource
 from fewmask.media.video_file import VideoFile
 
@@ -35,7 +42,7 @@ class LiveStream(ClosesAtExit):
         self._container = container
         self._shown = shown
         self._endless = endless
-        self._stream = container.streams.video[0]
+        self._stream = video_stream(container, shown)
         self._stream.thread_type = "AUTO"
         self.fps = mean_fps(self._stream)
         decoded = self._decoded()

@@ -1,4 +1,4 @@
-"""Predicted and true label maps side by side: two folders of videos, each a folder of PNGs with the same names."""
+"""Predicted and true label maps side by side: two folders of videos, each a folder of label maps of one name."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,7 +7,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from fewmask.datasets.label_maps import VOID, natural_order, read_label_map
+from fewmask.datasets.label_maps import VOID
+from fewmask.datasets.label_videos import label_files
+from fewmask.datasets.mask_pictures import read_label_map
+from fewmask.datasets.video_list import video_folders
 from fewmask.errors import DatasetError
 
 Labels = npt.NDArray[np.integer]
@@ -58,11 +61,11 @@ def labelled_videos(gt: Path, pred: Path) -> list[LabelledVideo]:
     for folder in (gt, pred):
         if (folder / "Annotations").is_dir():
             raise DatasetError(f"{folder}: a DAVIS tree; give its folder of label maps, as Annotations/480p")
-    if any(gt.glob("*.png")):
+    if label_files(gt):
         return [_video(gt.name, gt, pred)]
-    names = sorted((folder.name for folder in gt.iterdir() if folder.is_dir()), key=natural_order)
+    names = video_folders(gt)
     if not names:
-        raise DatasetError(f"{gt}: no video folders and no PNG label maps there")
+        raise DatasetError(f"{gt}: no video folders and no label maps there")
     missing = [name for name in names if not (pred / name).is_dir()]
     if missing:
         raise DatasetError(
@@ -72,7 +75,8 @@ def labelled_videos(gt: Path, pred: Path) -> list[LabelledVideo]:
 
 
 def _video(name: str, gt: Path, pred: Path) -> LabelledVideo:
-    files = sorted(gt.glob("*.png"), key=lambda path: natural_order(path.name))
+    files = label_files(gt)
     if not files:
-        raise DatasetError(f"{gt}: no PNG label maps there")
-    return LabelledVideo(name, tuple(files), tuple(pred / path.name for path in files))
+        raise DatasetError(f"{gt}: no label maps there")
+    there = {path.stem: path for path in label_files(pred)}
+    return LabelledVideo(name, tuple(files), tuple(there.get(path.stem, pred / path.name) for path in files))

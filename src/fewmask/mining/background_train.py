@@ -130,13 +130,7 @@ def picture(dataset: CocoDataset, image: CocoImage) -> ByteImage:
     Raises:
         DatasetError: the file is missing, unreadable or of another size.
     """
-    path = dataset.path_of(image)
-    bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if bgr is None:
-        raise DatasetError(f"{path}: image {image.id} cannot be read; is the file there and whole?")
-    if bgr.shape[:2] != (image.height, image.width):
-        raise DatasetError(f"{path}: {bgr.shape[0]}x{bgr.shape[1]}, the file of image {image.id} says otherwise")
-    return np.ascontiguousarray(bgr[:, :, ::-1])
+    return dataset.read(image)
 
 
 def foreground_map(dataset: CocoDataset, image: CocoImage) -> ByteImage:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
@@ -155,10 +154,7 @@ class _FrozenNorm(nn.BatchNorm2d):
 
 
 def _read(dataset: CocoDataset, image: CocoImage) -> RgbImage:
-    rgb = cv2.imread(str(dataset.path_of(image)), cv2.IMREAD_COLOR_RGB)
-    if rgb is None or rgb.shape[:2] != (image.height, image.width):
-        raise DatasetError(f"{dataset.path_of(image)}: not a readable picture of {image.width}x{image.height} pixels")
-    return np.asarray(rgb, np.uint8)
+    return dataset.read(image)
 
 
 def _box(mask: Any) -> list[int]:

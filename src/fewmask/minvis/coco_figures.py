@@ -5,13 +5,11 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from fewmask.datasets.coco import CocoDataset, CocoImage
-from fewmask.errors import DatasetError
 from fewmask.media import rle
 from fewmask.minvis.frame_instances import frame_instances
 from fewmask.minvis.segmenter import QuerySegmenter
@@ -34,9 +32,7 @@ def coco_figures(
     """
     predictions: list[dict[str, Any]] = []
     for image in images:
-        rgb = cv2.imread(str(dataset.path_of(image)), cv2.IMREAD_COLOR_RGB)
-        if rgb is None:
-            raise DatasetError(f"{dataset.path_of(image)}: picture of image {image.id} cannot be read")
+        rgb = dataset.read(image)
         found = frame_instances(
             segmenter(rgb[None], short_side=segmenter.short_side), 0, (image.height, image.width), most=most
         )

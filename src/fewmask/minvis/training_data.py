@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from fewmask.datasets.coco import CocoDataset
 from fewmask.datasets.json_file import path_inside
+from fewmask.datasets.pictures import read_picture
 from fewmask.datasets.sparse_frames import sparse_frames
 from fewmask.datasets.ytvis_types import YtvisDataset, result_from_masks
 from fewmask.errors import DatasetError
@@ -54,16 +54,10 @@ class FrameLabels:
         Raises:
             DatasetError: unreadable, or not of the size the labels have.
         """
-        try:
-            data = np.frombuffer(self.path.read_bytes(), np.uint8)
-        except OSError as error:
-            raise DatasetError(f"{self.path}: cannot be read ({error.strerror}); check the image folder") from error
-        rgb = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB) if len(data) else None
-        if rgb is None or rgb.shape[:2] != self.size:
-            raise DatasetError(f"{self.path}: not a readable picture of {self.size[1]}x{self.size[0]} pixels")
+        rgb = read_picture(self.path, self.size, "its label")
         masks = rle.decode_many(self.masks) if self.masks else np.zeros((0, *self.size), dtype=bool)
         unknown = np.asarray(rle.decode_many(self.unknown).any(axis=0)) if self.unknown else None
-        return LabelledFrame(np.asarray(rgb, np.uint8), masks, np.asarray(self.labels, dtype=np.int64), unknown)
+        return LabelledFrame(rgb, masks, np.asarray(self.labels, dtype=np.int64), unknown)
 
 
 @dataclass(frozen=True)

@@ -24,10 +24,11 @@ _FRESH_VIEWS = 2**31
 
 @dataclass(frozen=True)
 class LabelledFrame:
-    """One picture on disk; ``mask_of`` gives the union of a class's instances, bool [H, W]."""
+    """One picture on disk; ``mask_of`` gives the union of a class's instances, bool [H, W], of ``size``."""
 
     key: str
     path: Path
+    size: tuple[int, int]
     mask_of: Callable[[int], BoolMask]
 
 
@@ -193,7 +194,7 @@ def videos_of_coco(dataset: CocoDataset, categories: Iterable[int]) -> list[Labe
         }
         if shown:
             mask_of = partial(_mask_of, union, (image.height, image.width))
-            frame = LabelledFrame(f"image {image.id}", dataset.path_of(image), mask_of)
+            frame = LabelledFrame(f"image {image.id}", dataset.path_of(image), (image.height, image.width), mask_of)
             videos.append(LabelledVideo(f"image {image.id}", (frame,), shown))
     return videos
 
@@ -218,8 +219,9 @@ def videos_of_ytvis(dataset: YtvisDataset, root: Path, categories: Iterable[int]
             union = {category: rle.union(found) for category, found in masks.items()}
             for category in union:
                 shown.setdefault(category, []).append(index)
-            mask_of = partial(_mask_of, union, (video.height, video.width))
-            frames.append(LabelledFrame(f"video {video.id} frame {index}", root / file_name, mask_of))
+            size = (video.height, video.width)
+            mask_of = partial(_mask_of, union, size)
+            frames.append(LabelledFrame(f"video {video.id} frame {index}", root / file_name, size, mask_of))
         if shown:
             name = f"video {video.id}"
             videos.append(LabelledVideo(name, tuple(frames), {c: tuple(found) for c, found in shown.items()}))

@@ -1,5 +1,6 @@
 """Supports as users have them: pictures with masks, read from a folder, a COCO file, or frames of a video."""
 
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,18 +8,22 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from fewmask.datasets.coco import read_coco
+from fewmask.datasets.mask_pictures import MASK_SUFFIXES, read_mask
 from fewmask.errors import DatasetError, VideoError
 from fewmask.media import rle
+from fewmask.media.file_kinds import IMAGE_SUFFIXES, VIDEO_SUFFIXES, entries, files_in, natural_key
 from fewmask.media.frames import open_frames
-from fewmask.media.image_files import IMAGE_SUFFIXES, natural_key, read_rgb
+from fewmask.media.image_pixels import read_rgb
 
 MAX_PICTURES = 256
 NEGATIVE_FOLDER = "not"
-VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v"})
+PICTURE_FOLDER, MASK_FOLDER = "images", "masks"
 DEFAULT_NAME = "object"
+_PHOTOGRAPHS = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".jp2"})
+"""Beside one of these a file of the same name and another kind is its mask."""
+_log = logging.getLogger("fewmask")
 _COCO_HINT = "give one COCO file, or pictures with same-name PNG masks"
 
 
@@ -77,13 +82,15 @@ Support = str | Path | SupportSet | Sequence[tuple[npt.NDArray[np.uint8], npt.ND
 
 
 def read_support(support: Support) -> SupportSet:
-    """Any form of support as a checked set; everything found is used or refused, nothing is left out quietly.
+    """Any form of support as a checked set; everything found is used, refused, or named by the logger "fewmask".
 
     A folder holds, for one class, pictures with masks beside them: ``dog.jpg`` with ``dog.png`` or
-    ``dog_mask.png`` or ``masks/dog.png`` (needed for PNG pictures); non-zero mask pixels are the object. Frames of a
-    video are picked by masks named after it: ``walk.mp4`` with ``walk_12.png`` for frame 12, counted from 0. A folder
-    of sub-folders holds one class in each, named after it; the sub-folder ``not`` shows what must not be found. A COCO
-    JSON file, or a folder with one, gives a class per category that has annotations.
+    ``dog_mask.png`` or ``masks/dog.png`` (needed for PNG pictures), or ``images/`` and ``masks/`` with the same names.
+    Masks may have any form that `fewmask.datasets.mask_pictures` reads; all that is not background is the object.
+    Frames of a video are picked by masks named after it: ``walk.mp4`` with ``walk_12.png`` for frame 12, counted from
+    0. A folder of sub-folders holds one class in each, named after it; the sub-folder ``not`` shows what must not be
+    found. A COCO JSON file, or a folder with one in the layout of any annotation tool, gives a class per category that
+    has annotations; its pictures without any are not support.
 
     Raises:
         DatasetError: no pictures, a missing, empty, unreadable or wrongly sized mask, or a file that fits nowhere.
@@ -101,13 +108,18 @@ def read_support(support: Support) -> SupportSet:
         return _read_coco(path)
     if not path.is_dir():
         raise DatasetError(f"{path}: no such folder; give a folder of pictures with masks, or a COCO JSON file")
-    files = [entry for entry in _entries(path) if entry.is_file()]
-    folders = [entry for entry in _entries(path) if entry.is_dir() and entry.name != "masks"]
-    annotations = [file for file in files if file.suffix.lower() == ".json"]
+    files = [entry for entry in entries(path) if entry.is_file()]
+    folders = [entry for entry in entries(path) if entry.is_dir() and entry.name != MASK_FOLDER]
+    annotations = _annotation_files(path, files)
     if len(annotations) > 1:
         raise DatasetError(f"{path}: {len(annotations)} JSON files ({annotations[0].name}, ...); {_COCO_HINT}")
     if annotations:
         return _read_coco(annotations[0], [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES])
+    splits = [folder for folder in folders if _annotation_files(folder, entries(folder))]
+    if splits:
+        raise DatasetError(f"{path}: parts of a dataset ({splits[0].name}, ...); give the folder of one of them")
+    if not files and (path / PICTURE_FOLDER).is_dir() and (path / MASK_FOLDER).is_dir():
+        return SupportSet({path.resolve().name: _read_folder(path, path / PICTURE_FOLDER)})
     if files and [folder for folder in folders if folder.name != NEGATIVE_FOLDER]:
         raise DatasetError(
             f"{path}: pictures beside the folder {folders[0].name}/; put each class into its own folder, or all "
@@ -125,41 +137,32 @@ def read_support(support: Support) -> SupportSet:
     return SupportSet(classes, negatives)
 
 
-def read_mask(path: Path) -> npt.NDArray[np.bool_]:
-    """A mask file as bool [H, W]: non-zero grey or palette index, or any non-zero colour channel.
-
-    Raises:
-        DatasetError: missing or unreadable.
-    """
-    try:
-        with Image.open(path) as image:
-            image.load()
-            plain = image if image.mode in ("1", "L", "P", "I", "I;16") else image.convert("RGB")
-            pixels = np.asarray(plain)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DatasetError(
-            f"{path}: cannot be read as a mask ({' '.join(str(error).split())}); save it again"
-        ) from error
-    return np.asarray(pixels.any(axis=2) if pixels.ndim == 3 else pixels != 0)
+def _annotation_files(folder: Path, files: Sequence[Path]) -> list[Path]:
+    """JSON files in ``folder``, or in its sub-folder of annotations as CVAT, Datumaro and COCO have it."""
+    beside = [file for file in files if file.suffix.lower() == ".json" and file.is_file()]
+    below = folder / "annotations"
+    return beside or (files_in(below, {".json"}) if below.is_dir() else [])
 
 
-def _read_folder(folder: Path) -> tuple[SupportPicture, ...]:
+def _read_folder(folder: Path, pictures_in: Path | None = None) -> tuple[SupportPicture, ...]:
     """One class: every file in the folder must be a picture, a video or the mask of one."""
-    files = [entry for entry in _entries(folder) if entry.is_file()]
-    mask_folder = folder / "masks"
-    masks = [file for file in files if file.suffix.lower() == ".png" and file.stem.endswith("_mask")]
-    masks += _entries(mask_folder) if mask_folder.is_dir() else []
-    videos = [file for file in files if file.suffix.lower() in VIDEO_SUFFIXES]
-    pictures = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES - {".png"}]
+    files = [entry for entry in entries(pictures_in or folder) if entry.is_file()]
+    mask_folder = folder / MASK_FOLDER
+    masks = [file for file in files if file.suffix.lower() in MASK_SUFFIXES and file.stem.endswith("_mask")]
+    masks += [entry for entry in entries(mask_folder) if entry.is_file()] if mask_folder.is_dir() else []
+    videos = [file for file in files if file.suffix.lower() in VIDEO_SUFFIXES - MASK_SUFFIXES]
+    pictures = [file for file in files if file.suffix.lower() in _PHOTOGRAPHS and file not in masks]
     named = {file.stem for file in pictures}
     for file in files:
-        if file.suffix.lower() != ".png" or file in masks:
+        if file.suffix.lower() not in MASK_SUFFIXES - _PHOTOGRAPHS or file in masks:
             continue
         if file.stem in named or any(_frame_number(video, file) is not None for video in videos):
             masks.append(file)
         else:
             pictures.append(file)
-    odd = [file for file in files if file not in pictures and file not in masks and file not in videos]
+    known = {*pictures, *masks, *videos}
+    odd = [file for file in files if file not in known]
+    odd += [mask for mask in masks if mask.suffix.lower() not in MASK_SUFFIXES]
     if odd:
         raise DatasetError(f"{odd[0]}: neither a picture nor a mask; remove it from the support folder")
     unused = set(masks)
@@ -167,7 +170,8 @@ def _read_folder(folder: Path) -> tuple[SupportPicture, ...]:
     for picture in sorted(pictures, key=natural_key):
         mask = _mask_of(picture, masks)
         unused.discard(mask)
-        found.append(SupportPicture(str(picture), _read_picture(picture), read_mask(mask)))
+        rgb = _read_picture(picture)
+        found.append(SupportPicture(str(picture), rgb, read_mask(mask, size=(rgb.shape[0], rgb.shape[1]))))
     for video in videos:
         picked = {number: mask for mask in masks if (number := _frame_number(video, mask)) is not None}
         unused -= set(picked.values())
@@ -219,29 +223,30 @@ def _read_video(video: Path, masks: dict[int, Path]) -> list[SupportPicture]:
 
 
 def _read_coco(path: Path, beside: Sequence[Path] = ()) -> SupportSet:
-    """Every image of the file, and none of the pictures ``beside`` it may be missing from it."""
+    """Every marked image of the file; exports list unmarked pictures too, which are passed over and told."""
     dataset = read_coco(path)
-    listed = {dataset.path_of(image).resolve() for image in dataset.images}
-    unlisted = [picture for picture in beside if picture.resolve() not in listed]
-    if unlisted:
-        raise DatasetError(f"{unlisted[0]}: not listed in {path.name}; annotate it there or remove it")
     classes: dict[str, list[SupportPicture]] = {}
+    unmarked: list[str] = []
+    listed = {dataset.path_of(image).resolve() for image in dataset.images}
+    unmarked += [picture.name for picture in beside if picture.resolve() not in listed]
     for image in dataset.images:
         annotations = dataset.annotations_of[image.id]
         if not annotations:
-            raise DatasetError(f"{path}: image {image.id} ({image.file_name}) has no annotation; add one or remove it")
-        rgb = _read_picture(dataset.path_of(image))
+            unmarked.append(image.file_name)
+            continue
+        rgb = dataset.read(image)
         for category in sorted({annotation.category_id for annotation in annotations}):
             masks = [annotation.mask for annotation in annotations if annotation.category_id == category]
             name = dataset.categories[category]
             where = f"{path}: image {image.id} ({image.file_name}), class {name}"
             classes.setdefault(name, []).append(SupportPicture(where, rgb, rle.decode(rle.union(masks))))
+    if not classes:
+        raise DatasetError(f"{path}: none of its {len(dataset.images)} pictures is marked; annotate at least one")
+    if unmarked:
+        first = ", ".join(unmarked[:3])
+        _log.warning("%s: %d pictures without annotations are no support (%s)", path, len(unmarked), first)
     negatives = tuple(classes.pop(NEGATIVE_FOLDER, ()))
     return SupportSet({name: tuple(pictures) for name, pictures in classes.items()}, negatives)
-
-
-def _entries(folder: Path) -> list[Path]:
-    return sorted((entry for entry in folder.iterdir() if not entry.name.startswith(".")), key=natural_key)
 
 
 def _size(shape: tuple[int, ...]) -> str:

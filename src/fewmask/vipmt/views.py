@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fewmask.datasets.draws import seed_of
-from fewmask.media.image_files import read_rgb
+from fewmask.media.image_pixels import read_rgb
 from fewmask.vipmt.episodes import Shot
 from fewmask.vipmt.letterbox import Letterbox
 
@@ -29,7 +29,7 @@ def load_shot(shot: Shot, category: int, size: tuple[int, int]) -> tuple[npt.NDA
 
 def shot_picture(shot: Shot, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
     """The picture alone, uint8 [H, W, 3]."""
-    rgb = read_rgb(shot.frame.path)
+    rgb = read_rgb(shot.frame.path, size=shot.frame.size)
     placed = Letterbox.fit((rgb.shape[0], rgb.shape[1]), size).image(rgb)
     moved = np.asarray(_seen(placed, shot, cv2.INTER_LINEAR), dtype=np.uint8)
     if shot.view == 0:
