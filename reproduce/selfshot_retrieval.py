@@ -34,11 +34,11 @@ import torch
 from vipmt_davis import NEAREST
 
 from fewmask.datasets.ytvis import read_ytvis
+from fewmask.media.find_videos import find_videos
 from fewmask.media.frames import open_frames
 from fewmask.retrieval.clips import square
 from fewmask.retrieval.encoder import ClipNetwork, save_encoder
 from fewmask.retrieval.initial_weights import start_from
-from fewmask.retrieval.pool import find_videos
 from fewmask.retrieval.train import ClipEncoderRecipe, ClipEncoderTask
 from fewmask.training.loop import train
 

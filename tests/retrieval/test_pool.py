@@ -8,12 +8,13 @@ from small_pool import COLOURS, MeanColours, moving_square, write_video
 
 from fewmask.errors import ConfigError, FewmaskError, VideoError
 from fewmask.media.clip_place import ClipPlace
+from fewmask.media.find_videos import find_videos
 from fewmask.media.frames import Frame, open_frames
 from fewmask.retrieval.clips import FRAMES, SIDE, cut_clips
 from fewmask.retrieval.contact_sheet import draw_contact_sheet
 from fewmask.retrieval.index import ClipIndex
 from fewmask.retrieval.looks import look_of, same_clip
-from fewmask.retrieval.pool import Pool, find_videos
+from fewmask.retrieval.pool import Pool
 from fewmask.retrieval.retrieve import query_clips, retrieve
 from fewmask.retrieval.shots import CutDetector
 

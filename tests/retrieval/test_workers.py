@@ -11,10 +11,11 @@ import pytest
 from small_pool import COLOURS, moving_square, write_video
 
 from fewmask.errors import FewmaskError
+from fewmask.media.find_videos import find_videos
 from fewmask.retrieval.embedded_video import embed_here
 from fewmask.retrieval.embedders import load_embedder
 from fewmask.retrieval.index import ClipIndex
-from fewmask.retrieval.pool import Pool, find_videos
+from fewmask.retrieval.pool import Pool
 from fewmask.retrieval.workers import embed_in_processes, embed_on_ray
 
 pytestmark = pytest.mark.slow

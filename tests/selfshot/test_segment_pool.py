@@ -16,12 +16,13 @@ from small_pool import COLOURS, MeanColours, moving_square, write_video
 
 from fewmask.errors import ConfigError, VideoError
 from fewmask.media import rle
+from fewmask.media.find_videos import find_videos
 from fewmask.media.frames import open_frames
 from fewmask.media.results import FrameResult
 from fewmask.pipelines import segment_pool
 from fewmask.pipelines.segment import run_segment
 from fewmask.pipelines.segment_request import RunOptions, SharedWithPool
-from fewmask.retrieval.pool import Pool, find_videos
+from fewmask.retrieval.pool import Pool
 from fewmask.selfshot.pretrained import save_transformer
 from fewmask.selfshot.segment import SelfShot
 from fewmask.selfshot.stream import SelfShotStream, StreamSettings

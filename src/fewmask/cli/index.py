@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from fewmask.retrieval.pool import Progress
+    from fewmask.retrieval.pool import Pool, Progress
 
 
 def index(
@@ -46,8 +46,9 @@ def index(
     import torch
 
     from fewmask.errors import ConfigError
+    from fewmask.media.find_videos import find_videos
     from fewmask.retrieval.embedders import embedder_name, load_embedder
-    from fewmask.retrieval.pool import Pool, find_videos
+    from fewmask.retrieval.pool import Pool
     from fewmask.retrieval.workers import embed_in_processes, embed_on_ray
 
     if not videos and not prune:
@@ -61,13 +62,15 @@ def index(
         make = partial(load_embedder, name, weights=weights, device=device)
         wants_gpu = device == "cuda" or (device == "auto" and torch.cuda.is_available())
         spread = partial(embed_on_ray, gpus=int(wants_gpu)) if ray else embed_in_processes
+        found = find_videos(videos)
         pool.add(
-            find_videos(videos),
+            found,
             make(),
             seconds=seconds,
             embed=(lambda some: spread(some, make, seconds, workers)) if ray or workers > 1 else None,
             report=_progress,
         )
+        _refuse_nothing(pool, found)
     problems = {name: record.problem for name, record in pool.videos.items() if record.problem}
     copies = sum(record.copies for record in pool.videos.values())
     if as_json:
@@ -80,6 +83,16 @@ def index(
         f"{out}: {len(pool.index)} clips of {len(pool.videos)} videos; {copies} near-copies left out, "
         f"{len(problems)} videos with problems, {removed} removed"
     )
+
+
+def _refuse_nothing(pool: "Pool", videos: list[Path]) -> None:
+    """Videos of which none could be read are no success, though the pool notes them."""
+    from fewmask.errors import VideoError
+
+    records = [pool.videos.get(str(video.expanduser().resolve())) for video in videos]
+    problems = [record.problem for record in records if record and record.problem and not record.looks]
+    if problems and len(problems) == len(videos):
+        raise VideoError(f"none of the {len(videos)} videos could be read; {problems[0]}")
 
 
 def _progress(progress: "Progress") -> None:

@@ -65,7 +65,7 @@ def read_mask(path: Path, *, size: tuple[int, int] | None = None) -> npt.NDArray
     Raises:
         DatasetError: missing or unreadable.
     """
-    return _read(path, None, None, any_colour=True, hint=size) != 0
+    return np.asarray(_read(path, None, None, any_colour=True, hint=size) != 0)
 
 
 def _read(
@@ -158,7 +158,7 @@ def _of_palette(image: Image.Image) -> LabelMap:
         return indices
     places = np.arange(256, dtype=np.uint8)
     places[0], places[black[0]] = (VOID if len(used) == 2 else black[0]), 0
-    return places[indices]
+    return np.asarray(places[indices])
 
 
 def _of_alpha(
@@ -210,7 +210,7 @@ def _of_colours(colours: npt.NDArray[np.uint8], lossy: bool, path: Path, *, any_
         labels = {int(colour): index for index, colour in reversed(list(enumerate(known)))}
         values = [labels.get(int(colour)) for colour in found[:257]]
         if len(found) <= 257 and None not in values:
-            return np.array(values, dtype=np.uint8)[inverse].reshape(packed.shape)
+            return np.asarray(values, dtype=np.uint8)[np.asarray(inverse).reshape(packed.shape)]
         if (found != 0).sum() == 1:
             return (packed != 0).astype(np.uint8) * np.uint8(VOID)
     raise DatasetError(

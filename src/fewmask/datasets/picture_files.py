@@ -18,7 +18,7 @@ def picture_files(data: Path, images: Path | None = None) -> list[Path]:
     """
     document = load_object(data)
     if "videos" in document:
-        root = images or data.parent / "JPEGImages"
+        root: Path | None = images or data.parent / "JPEGImages"
         named = [name for entry in _dicts(document["videos"]) for name in _list(entry.get("file_names"))]
     else:
         root = images

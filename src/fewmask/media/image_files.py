@@ -10,6 +10,8 @@ from fewmask.media.file_kinds import IMAGE_SUFFIXES, VIDEO_SUFFIXES, entries, fi
 from fewmask.media.frame_source import ClosesAtExit, Frame
 from fewmask.media.image_pixels import deep_pixels, opened_image, read_rgb, significant_bits, tell_scale
 
+__all__ = ["ImageFiles", "images_in_folder", "read_rgb"]
+
 _LOOKED_AT = 16  # pictures, evenly spread, that tell how many bits the whole source uses
 _NOT_READ = frozenset({
     ".heic", ".heif", ".avif", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".raw", ".exr",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fewmask.datasets.json_file import load_object
-from fewmask.errors import ConfigError
+from fewmask.errors import ConfigError, VideoError
 from fewmask.media.addresses import address_name, is_address
 from fewmask.media.run_directory import RunDirectory
 from fewmask.media.writer_lock import WriterLock
@@ -76,6 +76,7 @@ def mine(
 
     Raises:
         ConfigError: no videos, ``workers`` < 1, ``out`` is not empty, or another run is in it.
+        VideoError: no video could be read.
         FewmaskError: a worker was killed.
     """
     if not videos:
@@ -100,6 +101,9 @@ def mine(
                 outcomes[outcome.name] = outcome
                 run.update({"videos": {name: asdict(done) for name, done in sorted(outcomes.items())}})
                 report(outcome, len(outcomes), len(jobs))
+        if outcomes and all(outcome.skipped is not None for outcome in outcomes.values()):
+            first = next(iter(outcomes.values()))
+            raise VideoError(f"none of the {len(outcomes)} videos could be read; {first.name}: {first.skipped}")
         tracks = _write_dataset(run.path, [job for job in jobs if job.result.exists()], settings)
         run.update({"tracks_to_review": tracks})
         run.finish()

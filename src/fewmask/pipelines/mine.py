@@ -11,6 +11,7 @@ import torch
 from pydantic import ValidationError
 
 from fewmask.errors import ConfigError
+from fewmask.media.find_videos import find_sources
 from fewmask.mining.background_net import BUNDLED, BackgroundNet
 from fewmask.mining.flow import DisFlow, FlowEstimator, RaftFlow
 from fewmask.mining.maskrcnn import MaskRcnnProposals
@@ -89,9 +90,10 @@ def run_mine(
     """
     device = str(resolve_device(request.device))
     settings = _settings(request)
-    workers = request.workers or _workers(len(request.videos), device)
+    videos = find_sources(request.videos)
+    workers = request.workers or _workers(len(videos), device)
     return mine(
-        request.videos,
+        videos,
         request.out,
         proposer=_proposer(request, device, settings.proposals),
         background=partial(BackgroundNet.from_pretrained, request.background, device),

@@ -162,7 +162,7 @@ def train_clip_encoder(
     Raises:
         FewmaskError: a recipe, video, checkpoint or folder that cannot be used.
     """
-    from fewmask.retrieval.pool import find_videos
+    from fewmask.media.find_videos import find_videos
     from fewmask.retrieval.train import ClipEncoderRecipe, ClipEncoderTask
 
     recipe = read_recipe(request.recipe, ClipEncoderRecipe)

@@ -14,8 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fewmask.errors import ConfigError, FewmaskError, VideoError
-from fewmask.media.addresses import showable
+from fewmask.errors import ConfigError, FewmaskError
 from fewmask.media.atomic import write_json
 from fewmask.media.clip_place import ClipPlace
 from fewmask.retrieval.clips import SECONDS
@@ -25,21 +24,6 @@ from fewmask.retrieval.fixed_features import ClipEmbedder
 from fewmask.retrieval.index import ClipIndex
 from fewmask.retrieval.looks import Look, same_clip
 
-VIDEO_SUFFIXES = {
-    ".mp4",
-    ".m4v",
-    ".mov",
-    ".mkv",
-    ".webm",
-    ".avi",
-    ".mpg",
-    ".mpeg",
-    ".ts",
-    ".wmv",
-    ".flv",
-    ".ogv",
-    ".gif",
-}
 VIDEOS_FILE = "videos.json"
 _SAVE_EVERY_S = 10.0
 _NEVER = -1
@@ -273,26 +257,6 @@ class _Pending:
         self.ids.append(place.id)
         self.vectors.append(vector)
         self.looks.append(look)
-
-
-def find_videos(sources: Sequence[Path]) -> list[Path]:
-    """Video files and folders of frames: folders that hold videos stand for all videos in and below them.
-
-    Raises:
-        VideoError: a path does not exist, or a folder holds neither videos nor anything else that could be frames.
-    """
-    found: list[Path] = []
-    for source in sources:
-        if not source.exists():
-            raise VideoError(f"{showable(str(source))}: no such file or folder; check the path")
-        if not source.is_dir():
-            found.append(source)
-            continue
-        inside = sorted(path for path in source.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file())
-        if not inside and not any(source.iterdir()):
-            raise VideoError(f"{source}: an empty folder; give videos, or folders that hold some")
-        found += inside or [source]
-    return list({_name(path): path for path in found}.values())
 
 
 def _ids_by_video(index: ClipIndex) -> dict[str, list[str]]:

@@ -15,7 +15,8 @@ from fewmask.errors import VideoError
 from fewmask.media.container import mean_fps, open_container, upright_rgb
 from fewmask.media.frame_source import RgbImage
 from fewmask.media.frames import open_frames
-from fewmask.media.image_files import images_in_folder, read_rgb
+from fewmask.media.image_files import images_in_folder
+from fewmask.media.image_pixels import read_rgb
 from fewmask.media.packet_times import PacketTimes, packet_times
 
 _AHEAD = 32  # frames that are decoded rather than sought

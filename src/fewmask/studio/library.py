@@ -11,12 +11,9 @@ from typing import Any, Literal
 
 from fewmask.corrections.corrected_run import is_run
 from fewmask.errors import ConfigError, FewmaskError
-from fewmask.media.image_files import IMAGE_SUFFIXES
+from fewmask.media.file_kinds import IMAGE_SUFFIXES, VIDEO_SUFFIXES, is_litter
 
 Kind = Literal["run", "dataset", "pool", "video"]
-VIDEO_SUFFIXES = frozenset(
-    ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .ts .mts .wmv .flv .ogv .gif".split()  # noqa: SIM905
-)
 _DEPTH = 3  # folders below an opened one that are looked into
 _MOST = 5000  # things found in one folder
 
@@ -116,7 +113,7 @@ def _things_in(place: Path, depth: int) -> Iterator[tuple[Kind, Path]]:
     except OSError:
         return
     for entry in entries:
-        if not entry.name.startswith(".") and not (entry.is_symlink() and not entry.resolve().is_relative_to(place)):
+        if not is_litter(entry.name) and not (entry.is_symlink() and not entry.resolve().is_relative_to(place)):
             yield from _things_in(entry, depth - 1)
 
 
@@ -132,7 +129,8 @@ def _kind_of(place: Path) -> Kind | None:
     if _is_pool(place):
         return "pool"
     try:
-        pictures = sum(entry.suffix.lower() in IMAGE_SUFFIXES for entry in place.iterdir())
+        names = [entry.name for entry in place.iterdir() if entry.suffix.lower() in IMAGE_SUFFIXES]
+        pictures = sum(not is_litter(name) for name in names)
     except OSError:
         return None
     return "video" if pictures > 1 else None
