@@ -210,7 +210,8 @@ def _of_colours(colours: npt.NDArray[np.uint8], lossy: bool, path: Path, *, any_
         labels = {int(colour): index for index, colour in reversed(list(enumerate(known)))}
         values = [labels.get(int(colour)) for colour in found[:257]]
         if len(found) <= 257 and None not in values:
-            return np.asarray(values, dtype=np.uint8)[np.asarray(inverse).reshape(packed.shape)]
+            of_colours: LabelMap = np.asarray(values, dtype=np.uint8)[np.asarray(inverse).reshape(packed.shape)]
+            return of_colours
         if (found != 0).sum() == 1:
             return (packed != 0).astype(np.uint8) * np.uint8(VOID)
     raise DatasetError(

@@ -1,8 +1,9 @@
 """DAVIS annotations: one palette PNG per frame, the pixel value is the object."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,7 @@ MOST_VALUES = 255
 
 
 def write_davis(result: VideoTracks, folder: Path) -> Path:
-    """Write 00000.png, 00001.png, ... for the known frames, with the DAVIS palette; returns the folder.
+    """Write a PNG per known frame, with the DAVIS palette, named by `frame_stems`; returns the folder.
 
     A pixel value is the track id. Only ids outside 1..255, which a palette PNG cannot hold, get one of the values that
     are left, and then ``ids.json`` beside the pictures says which value is which track. A pixel holds one object only:
@@ -30,20 +31,38 @@ def write_davis(result: VideoTracks, folder: Path) -> Path:
         FewmaskError: the folder cannot be written.
     """
     values = write_pixel_values(result.name, [track.track_id for track in result.tracks], folder)
+    stems = frame_stems(result.file_names)
     for frame in result.frames():
-        write_davis_frame(frame, values, folder)
+        write_davis_frame(frame, values, folder, stems)
     return folder
 
 
-def write_davis_frame(frame: FrameResult, values: Mapping[int, int], folder: Path) -> None:
-    """Write one frame's PNG, whole or not at all; ``values`` as `pixel_values` gives them for the whole video.
+def frame_stems(file_names: Sequence[str] | None) -> dict[int, str]:
+    """Frame index -> name of its PNG without suffix: that of the picture it was, as evaluations pair masks by name.
+
+    Empty, which stands for 00000, 00001, ..., for videos, and where two pictures have one name but for the suffix.
+    """
+    stems = [Path(name).stem for name in file_names or ()]
+    return dict(enumerate(stems)) if len({stem.lower() for stem in stems}) == len(stems) else {}
+
+
+def write_davis_frame(
+    frame: FrameResult, values: Mapping[int, int], folder: Path, stems: Mapping[int, str] = MappingProxyType({})
+) -> None:
+    """Write one frame's PNG, whole or not at all.
+
+    Args:
+        frame: what was found in it.
+        values: as `pixel_values` gives them for the whole video.
+        folder: where to.
+        stems: as `frame_stems` gives them for the whole video.
 
     Raises:
         FewmaskError: the folder cannot be written.
     """
     image = Image.fromarray(_index_map(frame, values))
     image.putpalette(davis_palette().tobytes())
-    with whole_file(folder / f"{frame.index:05d}.png") as temporary:
+    with whole_file(folder / f"{stems.get(frame.index, f'{frame.index:05d}')}.png") as temporary:
         image.save(temporary)
 
 

@@ -19,7 +19,7 @@ class Outputs:
 
     Attributes:
         overlay: write ``overlay.mp4``.
-        masks: write palette PNGs ``masks/00000.png``, ...
+        masks: write palette PNGs into ``masks/``, named as the pictures of a folder, else 00000.png, ...
         exports: of `EXPORTS`; these hold all masks of a video in memory, as run lengths.
         min_score: tracks below it are in ``tracks.json`` only.
 

@@ -1,12 +1,12 @@
 """What a run draws: the overlay video and palette masks, from results and a second look at the source."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from fewmask.exports.davis import write_davis_frame, write_pixel_values
+from fewmask.exports.davis import frame_stems, write_davis_frame, write_pixel_values
 from fewmask.media.final_ids import AppearanceIds
 from fewmask.media.frames import Frame, FrameSource, open_frames
 from fewmask.media.overlay import draw
@@ -48,15 +48,16 @@ class Overlay:
 
 
 class PaletteMasks:
-    """``masks/00000.png`` ... of a run: DAVIS palette PNGs, pixel value = track id (see `write_pixel_values`)."""
+    """``masks/`` of a run: DAVIS palette PNGs, pixel value = track id (see `write_pixel_values` and `frame_stems`)."""
 
-    def __init__(self, folder: Path, track_ids: list[int]) -> None:
+    def __init__(self, folder: Path, track_ids: list[int], file_names: Sequence[str] | None = None) -> None:
         self._folder = folder
+        self._stems = frame_stems(file_names)
         self._values = write_pixel_values(folder.parent.name, track_ids, folder)
 
     def add(self, result: FrameResult) -> None:
         """Write one frame."""
-        write_davis_frame(result, self._values, self._folder)
+        write_davis_frame(result, self._values, self._folder, self._stems)
 
 
 class LiveOverlay:

@@ -60,7 +60,7 @@ class VideoResult(VideoTracks):
         return coco_dataset(self, first_image_id)
 
     def to_davis(self, folder: str | Path) -> Path:
-        """Palette PNGs 00000.png, 00001.png, ... in ``folder``; see `fewmask.exports.davis`."""
+        """Palette PNGs in ``folder``, named as the pictures were, else 00000.png, ...; see `fewmask.exports.davis`."""
         return write_davis(self, Path(folder))
 
     def to_cvat(self) -> str:

@@ -54,7 +54,7 @@ def write_run_files(
                 pictures.append(stack.enter_context(overlay))
         if outputs.masks:
             files.append(masks_path)
-            pictures.append(PaletteMasks(masks_path, [track.track_id for track in shown.tracks]))
+            pictures.append(PaletteMasks(masks_path, [track.track_id for track in shown.tracks], facts.file_names))
         for result in run.spool.results():
             listed.add(result)
             for picture in pictures:
