@@ -1,5 +1,6 @@
 """The `fewmask` command: one verb per file, errors of the user in one line with exit code 2."""
 
+import io
 import os
 import sys
 from importlib import import_module
@@ -65,6 +66,7 @@ for _verb, (_module, _attribute) in VERBS.items():
 
 def main() -> None:
     """Run the command line; never returns. `fewmask.cli.start` is the entry point."""
+    _let_any_name_through()
     try:
         code = app(standalone_mode=False)
     except FewmaskError as error:
@@ -89,6 +91,14 @@ def main() -> None:
         sys.stderr.write(stopping.STOPPED + "\n")
         code = stopping.exit_code()
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _let_any_name_through() -> None:
+    """Print names of files that are no UTF-8 as the bytes they are; a terminal of another encoding gets escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            is_utf8 = stream.encoding.lower().replace("-", "") == "utf8"
+            stream.reconfigure(errors="surrogateescape" if is_utf8 else "backslashreplace")
 
 
 def _in_words(error: OSError | MemoryError) -> str:

@@ -118,7 +118,9 @@ def open_index(
             f"{results}: cannot be read ({error.strerror}); is the run finished? `fewmask segment --resume` goes on"
         ) from error
     identity = f"{_LAYOUT}|{results.resolve()}|{facts.st_size}|{facts.st_mtime_ns}"
-    place = (folder or cache_folder()) / f"{hashlib.sha256(identity.encode()).hexdigest()[:24]}.sqlite"
+    place = (
+        folder or cache_folder()
+    ) / f"{hashlib.sha256(identity.encode('utf-8', 'surrogateescape')).hexdigest()[:24]}.sqlite"
     if not place.exists():
         try:
             place.parent.mkdir(parents=True, exist_ok=True)

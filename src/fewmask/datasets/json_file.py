@@ -169,7 +169,8 @@ def relative_name(name: Any, where: str) -> str:
     """
     if not isinstance(name, str) or not name:
         raise DatasetError(f"{where}: {_short(name)} is not a file name")
-    if re.search(r"[\x00-\x1f\ud800-\udfff]", name):
+    # \udc80 to \udcff stand for the bytes of names on disk that are no UTF-8.
+    if re.search(r"[\x00-\x1f\ud800-\udc7f\udd00-\udfff]", name):
         raise DatasetError(f"{where}: file name {name!a} holds control characters")
     windows = PureWindowsPath(name)
     parts = set(PurePosixPath(name).parts) | set(windows.parts)

@@ -58,7 +58,10 @@ def write_review_page(folder: Path, videos: Iterable[MinedVideo], keep_every: in
     """
     head, tail = _TEMPLATE.read_text(encoding="utf-8").split(_SLOT)
     count = 0
-    with whole_file(folder / "review.html") as temporary, temporary.open("w", encoding="utf-8") as page:
+    with (
+        whole_file(folder / "review.html") as temporary,
+        temporary.open("w", encoding="utf-8", errors="backslashreplace") as page,
+    ):
         page.write(head + "[")
         for video in videos:
             for entry in _track_entries(folder, video, keep_every):

@@ -122,7 +122,7 @@ def _digest(supports: SupportSet) -> str:
     """Tells whether a resumed run sees the same supports, wherever in the folder a change was made."""
     digest = hashlib.sha256()
     for name, pictures in (*supports.classes.items(), ("", supports.negatives)):
-        digest.update(name.encode())
+        digest.update(name.encode("utf-8", "surrogateescape"))
         for picture in pictures:
             digest.update(repr(picture.rgb.shape).encode() + picture.rgb.tobytes() + picture.mask.tobytes())
     return digest.hexdigest()
