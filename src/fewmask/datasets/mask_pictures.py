@@ -213,7 +213,8 @@ def _of_colours(colours: npt.NDArray[np.uint8], lossy: bool, path: Path, *, any_
             of_colours: LabelMap = np.asarray(values, dtype=np.uint8)[np.asarray(inverse).reshape(packed.shape)]
             return of_colours
         if (found != 0).sum() == 1:
-            return (packed != 0).astype(np.uint8) * np.uint8(VOID)
+            one: LabelMap = (packed != 0).astype(np.uint8) * np.uint8(VOID)
+            return one
     raise DatasetError(
         f"{path}: a colour picture is no label map; save palette indices, grey values, or one colour on black"
     )

@@ -1,11 +1,16 @@
 """One stage of a pipeline in a thread of its own: decoding goes on while the network computes."""
 
+import atexit
 import queue
 import threading
+import weakref
 from collections.abc import Iterable, Iterator
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
+
+
+_PATIENCE_S = 0.2
 
 
 class _End:
@@ -19,7 +24,8 @@ class Prefetch(Generic[Item]):
     """Iterates ``items`` in a background thread, at most ``depth`` ahead of the reader.
 
     An error in the thread reaches the reader after the items before it. `close` stops the thread; it is also
-    stopped when the reader's block ends.
+    stopped when the reader's block ends, and before the interpreter goes down: a thread that decodes or computes at
+    that moment would abort the process.
     """
 
     def __init__(self, items: Iterable[Item], depth: int) -> None:
@@ -28,10 +34,16 @@ class Prefetch(Generic[Item]):
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
+        _running.add(self)
 
     def __iter__(self) -> Iterator[Item]:
         while True:
-            item = self._queue.get()
+            try:
+                item = self._queue.get(timeout=_PATIENCE_S)
+            except queue.Empty:
+                if self._stop.is_set():  # somebody else closed it, and took what was left
+                    return
+                continue
             if isinstance(item, _End):
                 if item.error is not None:
                     raise item.error
@@ -46,6 +58,7 @@ class Prefetch(Generic[Item]):
                 self._queue.get(timeout=0.05)
             except queue.Empty:
                 continue
+        _running.discard(self)
 
     def __enter__(self) -> "Prefetch[Item]":
         return self
@@ -71,3 +84,12 @@ class Prefetch(Generic[Item]):
                 continue
             return True
         return False
+
+
+_running: "weakref.WeakSet[Prefetch[Any]]" = weakref.WeakSet()
+
+
+@atexit.register
+def _stop_all() -> None:
+    for prefetch in list(_running):
+        prefetch.close()

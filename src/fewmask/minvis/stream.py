@@ -1,13 +1,13 @@
 """MinVIS on a frame source: every object with a persistent id, online, in memory that does not grow with the video."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from fewmask.errors import VideoError
 from fewmask.exports.video_result import VideoResult
 from fewmask.media.final_ids import AppearanceIds, first_frames
-from fewmask.media.frames import FrameSource, open_frames
+from fewmask.media.frames import FrameSource, Source, opened
 from fewmask.media.results import FrameResult
 from fewmask.minvis.segmenter import QuerySegmenter
 from fewmask.minvis.stream_settings import StreamSettings, resolve
@@ -71,9 +71,7 @@ class MinVIS:
         """Class names by category id; ids count from 1 as in YouTube-VIS."""
         return categories_of(self.segmenter)
 
-    def stream(
-        self, source: "str | Path | int | Sequence[str | Path] | FrameSource", settings: StreamSettings | None = None
-    ) -> Iterator[FrameResult]:
+    def stream(self, source: Source | FrameSource, settings: StreamSettings | None = None) -> Iterator[FrameResult]:
         """Results frame by frame, as soon as known; ids never change.
 
         Each lists the ``top_k`` best tracks so far that have appeared by now, at their best class and mean score so
@@ -84,7 +82,7 @@ class MinVIS:
             VideoError: the source cannot be read (on); everything before has been yielded.
         """
         wanted = settings or StreamSettings()
-        with _opened(source) as frames:
+        with opened(source) as frames:
             stream, ids = self.open_stream(resolve(wanted, frames, self.segmenter.device)), AppearanceIds()
             for group in stream.run(frames):
                 for result in group:
@@ -98,9 +96,7 @@ class MinVIS:
         """
         return TrackStream(self.segmenter, settings)
 
-    def segment(
-        self, source: "str | Path | int | Sequence[str | Path] | FrameSource", settings: StreamSettings | None = None
-    ) -> VideoResult:
+    def segment(self, source: Source | FrameSource, settings: StreamSettings | None = None) -> VideoResult:
         """The ``top_k`` best tracks of a video that ends, best first; the final scores are those of the paper.
 
         Ids count from 1 in order of appearance; tracks without any mask come last.
@@ -108,7 +104,7 @@ class MinVIS:
         Raises:
             VideoError: the source cannot be read to its end, or is live.
         """
-        with _opened(source) as frames:
+        with opened(source) as frames:
             if frames.is_live:
                 raise VideoError(f"{frames.name}: a live source has no end; use stream()")
             stream = self.open_stream(resolve(settings or StreamSettings(), frames, self.segmenter.device))
@@ -120,19 +116,3 @@ class MinVIS:
                 tracks.numbered(first_frames(results)), results, name=frames.name, size=frames.size,
                 categories=self.categories, fps=frames.fps, file_names=frames.file_names,
             )  # fmt: skip
-
-
-class _opened:  # noqa: N801 - used like the function `open`
-    """A source as an open FrameSource; closes only what it opened."""
-
-    def __init__(self, source: "str | Path | int | Sequence[str | Path] | FrameSource") -> None:
-        self._own = isinstance(source, str | Path | int | Sequence)
-        self._frames: Any = open_frames(source) if isinstance(source, str | Path | int | Sequence) else source
-
-    def __enter__(self) -> FrameSource:
-        frames: FrameSource = self._frames
-        return frames
-
-    def __exit__(self, *_: object) -> None:
-        if self._own:
-            self._frames.close()

@@ -7,8 +7,8 @@ import torch
 
 from fewmask.errors import VideoError
 from fewmask.exports.video_result import VideoResult
-from fewmask.media.frame_source import Frame
-from fewmask.media.frames import open_frames
+from fewmask.media.frame_source import Frame, FrameSource
+from fewmask.media.frames import Source, opened
 from fewmask.media.results import FrameResult
 from fewmask.models.device import resolve_device
 from fewmask.selfshot.pretrained import load_transformer
@@ -95,24 +95,25 @@ class SelfShot:
             raise ValueError("call fit with the supports first")
         return SelfShotStream(self._network, self._supports, settings)
 
-    def stream(self, frames: Iterable[Frame], settings: StreamSettings | None = None) -> Iterator[FrameResult]:
+    def stream(self, source: Source | FrameSource, settings: StreamSettings | None = None) -> Iterator[FrameResult]:
         """Results of every frame, in order, a window late.
 
         Raises:
             ValueError: ``fit`` was not called.
             VideoError: a frame cannot be read; the results of all frames before it have come by then.
         """
-        for group in windows(self.open_stream(settings), frames):
-            yield from group
+        with opened(source) as frames:
+            for group in windows(self.open_stream(settings), frames):
+                yield from group
 
-    def segment(self, source: str | Path, settings: StreamSettings | None = None) -> VideoResult:
+    def segment(self, source: Source | FrameSource, settings: StreamSettings | None = None) -> VideoResult:
         """The tracks of a whole video.
 
         Raises:
             ValueError: ``fit`` was not called.
             VideoError: the video cannot be read.
         """
-        with open_frames(source) as frames:
+        with opened(source) as frames:
             return VideoResult.from_frames(
                 self.stream(frames, settings), name=frames.name, size=frames.size, categories=CATEGORIES,
                 fps=frames.fps, file_names=frames.file_names,

@@ -1,6 +1,6 @@
 """VIPMT as users meet it: load weights, show supports, segment a video."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
@@ -8,7 +8,7 @@ from typing import Literal, Self
 from fewmask.errors import CheckpointError, ConfigError
 from fewmask.exports.video_result import VideoResult
 from fewmask.media.frame_source import Frame, FrameSource
-from fewmask.media.frames import open_frames
+from fewmask.media.frames import Source, opened
 from fewmask.media.results import FrameResult
 from fewmask.models.device import resolve_device
 from fewmask.vipmt.config import VIPMTConfig
@@ -18,8 +18,6 @@ from fewmask.vipmt.stream import ClipStream, FittedSupport, fit_support
 from fewmask.vipmt.support import Support, read_support
 
 BUNDLED = Path(__file__).parent / "weights"
-
-Source = str | Path | int | Sequence[str | Path] | FrameSource
 
 
 class VIPMT:
@@ -111,7 +109,7 @@ class FittedVIPMT:
         """Category id -> class name, from 1, in the supports' order."""
         return dict(enumerate(self.support.classes, start=1))
 
-    def stream(self, source: Source, *, seed: int = 0, instances: bool = False) -> Iterator[FrameResult]:
+    def stream(self, source: Source | FrameSource, *, seed: int = 0, instances: bool = False) -> Iterator[FrameResult]:
         """Frame results as the clips complete; never more than one clip of frames in memory.
 
         Args:
@@ -126,30 +124,23 @@ class FittedVIPMT:
         Raises:
             VideoError: the source cannot be read, or a frame in it is broken; all clips before it have come by then.
         """
-        frames = _open(source)
         clips = ClipStream(self.network, self.support, seed=seed, instances=instances)
-        with frames:
+        with opened(source) as frames:
             for clip in clips_of(frames, self.network.config.clip_length):
                 yield from clips.step(clip)
 
-    def segment(self, source: Source, *, seed: int = 0, instances: bool = False) -> VideoResult:
+    def segment(self, source: Source | FrameSource, *, seed: int = 0, instances: bool = False) -> VideoResult:
         """The whole video at once; arguments and errors as ``stream``."""
-        frames = _open(source)
-        return VideoResult.from_frames(
-            self.stream(frames, seed=seed, instances=instances),
-            name=frames.name,
-            size=frames.size,
-            categories=self.categories,
-            length=frames.length,
-            fps=frames.fps,
-            file_names=frames.file_names,
-        )
-
-
-def _open(source: Source) -> FrameSource:
-    if isinstance(source, str | Path | int | Sequence):
-        return open_frames(source)
-    return source
+        with opened(source) as frames:
+            return VideoResult.from_frames(
+                self.stream(frames, seed=seed, instances=instances),
+                name=frames.name,
+                size=frames.size,
+                categories=self.categories,
+                length=frames.length,
+                fps=frames.fps,
+                file_names=frames.file_names,
+            )
 
 
 def clips_of(frames: Iterable[Frame], length: int) -> Iterator[list[Frame]]:
