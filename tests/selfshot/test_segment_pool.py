@@ -286,7 +286,7 @@ def test_a_restored_stream_goes_on_exactly():
 
 def test_python_mirrors_the_verb_and_the_query_may_support_itself(weights, videos):
     model = SelfShot.from_pretrained(weights, device="cpu")
-    with pytest.raises(ValueError, match="call fit"):
+    with pytest.raises(ConfigError, match="call fit"):
         model.segment(videos / "red.mp4")
     model.fit(choose_supports(None, [videos / "blue.mp4"], 1))
     first = model.segment(videos / "red.mp4", StreamSettings(min_score=0.0))

@@ -16,6 +16,7 @@ from torch import nn
 
 from fewmask.errors import CheckpointError
 from fewmask.media.atomic import whole_file, write_json
+from fewmask.media.given_path import given_path
 from fewmask.minvis.architecture import Architecture, build
 from fewmask.minvis.dense.weights import is_dense, load_dense
 from fewmask.minvis.loading import load_segmenter
@@ -36,6 +37,7 @@ def load(
     Raises:
         CheckpointError: nothing there, damaged, or weights of another architecture.
     """
+    given_path(name_or_folder, "the name or folder of the weights", CheckpointError)
     folder = folder_of(name_or_folder)
     if folder.name == "model.safetensors" and folder.is_file():
         folder = folder.parent

@@ -1,7 +1,8 @@
 """How MinVIS runs over a video: what is kept, how frames are batched, how tracks are ranked."""
 
+import operator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 from fewmask.errors import ConfigError
 
@@ -59,10 +60,16 @@ def resolve(settings: StreamSettings, source: SourceFacts, device: "torch.device
     """Settings with "auto" replaced by facts: mode from the length, batch from the device and the frame size.
 
     Raises:
-        ConfigError: a number out of range.
+        ConfigError: a number out of range, or a choice that there is not.
     """
-    if settings.top_k < 1 or settings.batch < 0 or (settings.short_side is not None and settings.short_side < 32):
+    if not isinstance(settings, StreamSettings):
+        raise ConfigError(f"settings are of type {type(settings).__name__}; give StreamSettings")
+    numbers = (settings.top_k, settings.batch, settings.short_side or 32)
+    if not all(type(number) is int for number in numbers) or any(map(operator.lt, numbers, (1, 0, 32))):
         raise ConfigError("top-k must be 1 or more, batch 0 (auto) or more, short-side 32 or more")
+    for name, choices in (("mode", get_args(Mode)), ("ranking", get_args(Ranking))):
+        if getattr(settings, name) not in choices:
+            raise ConfigError(f"{name} {getattr(settings, name)!r} is unknown; choose from {', '.join(choices)}")
     mode = settings.mode
     if mode == "auto":
         known = source.length is not None and not source.is_live

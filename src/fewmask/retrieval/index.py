@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fewmask.errors import FewmaskError
+from fewmask.media.given_path import given_path
 from fewmask.retrieval import index_store, nearest
 from fewmask.retrieval.exact_scan import ExactScan, Form, Structure, Vectors
 from fewmask.retrieval.index_store import Change, ClipId, Manifest
@@ -59,7 +60,7 @@ class ClipIndex:
         Raises:
             FewmaskError: the folder is not empty or cannot be written.
         """
-        folder = Path(path)
+        folder = given_path(path, "the folder of the index")
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise FewmaskError(f"{folder}: exists and is not empty; choose another folder, or open the index")
         if dimension < 1:
@@ -73,7 +74,7 @@ class ClipIndex:
         Raises:
             FewmaskError: the folder holds something else, or the index is damaged.
         """
-        folder = Path(path)
+        folder = given_path(path, "the folder of the index")
         for _ in range(_OPEN_ATTEMPTS):
             manifest = index_store.read_manifest(folder)
             if manifest is None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import torch
 
-from fewmask.errors import VideoError
+from fewmask.errors import CheckpointError, ConfigError, VideoError
 from fewmask.exports.video_result import VideoResult
 from fewmask.media.frame_source import Frame, FrameSource
 from fewmask.media.frames import Source, opened
+from fewmask.media.given_path import given_path
 from fewmask.media.results import FrameResult
 from fewmask.models.device import resolve_device
 from fewmask.selfshot.pretrained import load_transformer
@@ -47,7 +48,7 @@ class SelfShot:
             CheckpointError: missing, damaged, or weights that do not fit.
             ConfigError: there is no such device.
         """
-        folder = Path(weights).expanduser()
+        folder = given_path(weights, "the name or folder of the weights", CheckpointError)
         if not folder.is_dir() and (BUNDLED / str(weights)).is_dir():
             folder = BUNDLED / str(weights)
         return cls(load_transformer(folder, device=resolve_device(device)))
@@ -88,18 +89,18 @@ class SelfShot:
         """A stream for one video.
 
         Raises:
-            ValueError: ``fit`` was not called.
+            ConfigError: ``fit`` was not called.
             ConfigError: the settings do not suit the network.
         """
         if self._supports is None:
-            raise ValueError("call fit with the supports first")
+            raise ConfigError("no supports yet: call fit with them first")
         return SelfShotStream(self._network, self._supports, settings)
 
     def stream(self, source: Source | FrameSource, settings: StreamSettings | None = None) -> Iterator[FrameResult]:
         """Results of every frame, in order, a window late.
 
         Raises:
-            ValueError: ``fit`` was not called.
+            ConfigError: ``fit`` was not called.
             VideoError: a frame cannot be read; the results of all frames before it have come by then.
         """
         with opened(source) as frames:
@@ -110,7 +111,7 @@ class SelfShot:
         """The tracks of a whole video.
 
         Raises:
-            ValueError: ``fit`` was not called.
+            ConfigError: ``fit`` was not called.
             VideoError: the video cannot be read.
         """
         with opened(source) as frames:

@@ -9,6 +9,7 @@ from fewmask.errors import CheckpointError, ConfigError
 from fewmask.exports.video_result import VideoResult
 from fewmask.media.frame_source import Frame, FrameSource
 from fewmask.media.frames import Source, opened
+from fewmask.media.given_path import given_path
 from fewmask.media.results import FrameResult
 from fewmask.models.device import resolve_device
 from fewmask.vipmt.config import VIPMTConfig
@@ -55,7 +56,7 @@ class VIPMT:
         """
         if compat not in ("paper", "official"):
             raise ConfigError(f"compat={compat!r} is unknown; use 'paper' or 'official'")
-        folder = Path(weights).expanduser()
+        folder = given_path(weights, "the name or folder of the weights", CheckpointError)
         if not folder.is_dir() and (BUNDLED / str(weights)).is_dir():
             folder = BUNDLED / str(weights)
         if not folder.is_dir():

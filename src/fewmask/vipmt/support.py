@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,11 +98,7 @@ def read_support(support: Support) -> SupportSet:
     if isinstance(support, SupportSet):
         return support
     if not isinstance(support, str | Path):
-        pictures = [
-            SupportPicture(f"support {index}", np.asarray(rgb), np.asarray(mask) != 0)
-            for index, (rgb, mask) in enumerate(support)
-        ]
-        return SupportSet({DEFAULT_NAME: tuple(pictures)})
+        return SupportSet({DEFAULT_NAME: tuple(_pairs(support))})
     path = Path(support).expanduser()
     if path.suffix.lower() == ".json" and path.is_file():
         return _read_coco(path)
@@ -135,6 +131,17 @@ def read_support(support: Support) -> SupportSet:
     if not classes:
         raise DatasetError(f"{path}: no pictures there; put in at least one picture with a same-name PNG mask")
     return SupportSet(classes, negatives)
+
+
+def _pairs(support: object) -> Iterator[SupportPicture]:
+    if not isinstance(support, Iterable):
+        raise DatasetError(
+            f"support is of type {type(support).__name__}; give a folder, a COCO file or pairs of arrays"
+        )
+    for index, pair in enumerate(support):
+        if not isinstance(pair, Sequence) or len(pair) != 2:
+            raise DatasetError(f"support {index}: is no pair of arrays (picture uint8 [H, W, 3], mask [H, W])")
+        yield SupportPicture(f"support {index}", np.asarray(pair[0]), np.asarray(pair[1]) != 0)
 
 
 def _annotation_files(folder: Path, files: Sequence[Path]) -> list[Path]:
