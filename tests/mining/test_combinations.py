@@ -9,6 +9,8 @@ from mining_exhaustive import every_combination
 
 from fewmask.errors import ConfigError, DatasetError
 from fewmask.mining import best_combinations
+from fewmask.mining.frame_candidates import frame_candidates
+from fewmask.mining.settings import MiningSettings
 
 FRAMES = sorted(recorded.EXPECTED["frames"])
 
@@ -127,3 +129,37 @@ def test_thirty_crowded_masks_are_exact():
 def test_refuses_what_it_cannot_mean(masks, background, options, error):
     with pytest.raises(error):
         best_combinations(masks, background, **{"k": 5, **options})
+
+
+def test_a_bonus_of_each_mask_is_taken_off_the_cost():
+    rng = np.random.default_rng(3)
+    masks = np.zeros((4, 6, 8), bool)
+    masks[0, :3, :4] = masks[1, 3:, :4] = masks[2, :, 4:6] = masks[3, 1:5, 3:6] = True
+    background, bonus = rng.random((6, 8)), [0.3, -0.2, 0.0, 0.5]
+    plain = {indices: cost for cost, indices in best_combinations(masks, background, 100)}
+    for cost, indices in best_combinations(masks, background, 100, bonus=bonus):
+        assert cost == pytest.approx(plain[indices] - sum(bonus[i] for i in indices), abs=1e-9)
+    costs = [cost for cost, _ in best_combinations(masks, background, 100, bonus=bonus)]
+    assert costs == sorted(costs)
+    for changes in ({"tolerance": 1}, {"disjoint": False}):
+        with pytest.raises(ConfigError, match="tolerance 0"):
+            best_combinations(masks, background, 3, bonus=bonus, **changes)
+
+
+def test_scores_count_as_the_settings_say():
+    class Given:
+        def propose(self, _rgb):
+            masks = np.zeros((2, 20, 20), bool)
+            masks[0, :8], masks[1, 10:] = True, True
+            return masks, np.array([0.95, 0.55])
+
+        def background(self, _rgb):
+            return np.full((20, 20), 0.5, np.float32)
+
+    def chosen(**changes):
+        picture = np.zeros((20, 20, 3), np.uint8)
+        return frame_candidates(0, picture, Given(), Given(), MiningSettings(**changes)).combinations[0][1]
+
+    assert chosen() == ()
+    assert chosen(weight_score=0.2) == (0,)
+    assert chosen(weight_score=0.2, score_centre=0.5) == (0, 1)

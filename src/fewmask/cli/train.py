@@ -81,6 +81,9 @@ def vipmt(
         list[Path] | None,
         typer.Option(help="A further --data file; classes of the same name are one. May be repeated."),
     ] = None,
+    start_from: Annotated[
+        str | None, typer.Option(help="Go on from small (the bundled weights) or a weights folder, backbone included.")
+    ] = None,
     novel: Annotated[list[str] | None, typer.Option(help="A class training must not see; may be repeated.")] = None,
     steps: Steps = None,
     device: Device = "auto",
@@ -95,7 +98,9 @@ def vipmt(
     _finish(
         out,
         as_json,
-        lambda: train_vipmt(request, data, backbone, images=images, novel=novel or (), also=also or ()),
+        lambda: train_vipmt(
+            request, data, backbone, images=images, novel=novel or (), also=also or (), start_from=start_from
+        ),
     )
 
 

@@ -1,5 +1,7 @@
 """Stage 1: the K best combinations of a frame's masks under the background loss (Sec. 3.3, B.1)."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -21,6 +23,7 @@ def best_combinations(
     disjoint: bool = True,
     tolerance: int = 0,
     reduction: Reduction = "mean",
+    bonus: Sequence[float] | None = None,
 ) -> list[Combination]:
     """The ``k`` subsets of ``masks`` with the lowest background loss L_I (Eq. 3), exactly.
 
@@ -35,13 +38,15 @@ def best_combinations(
         tolerance: pixels that two selected masks may share all the same; raising it keeps masks that touch. Where
             masks overlap, the loss is that of their union. Without effect when ``disjoint`` is False.
         reduction: "mean" over pixels, or the "sum" that the paper prints.
+        bonus: what selecting each mask takes off the cost beside its pixels, in units of the cost; None = nothing, as
+            in the paper.
 
     Returns:
         (cost, mask indices in rising order) in rising cost; ties by number of masks, then by indices.
 
     Raises:
         DatasetError: shapes that do not agree, or a background that is no probability.
-        ConfigError: ``k`` < 1, ``tolerance`` < 0 or an unknown reduction.
+        ConfigError: ``k`` < 1, ``tolerance`` < 0, an unknown reduction, or a ``bonus`` where masks may overlap.
     """
     masks = np.asarray(masks)
     if masks.ndim != 3:
@@ -55,9 +60,14 @@ def best_combinations(
     evidence = pixel_evidence(checked(background, masks.shape[1:]))
     packed = pack(masks)
     excluded = conflicts(packed, tolerance) if disjoint else [0] * len(masks)
+    unit = 1 << evidence.shift
     if disjoint and tolerance == 0:
-        found = best_independent_sets(sums_over_masks(evidence.gains, masks, packed), excluded, k)
+        gains = sums_over_masks(evidence.gains, masks, packed)
+        if bonus is not None:
+            gains = [gain + round(extra * scale * unit) for gain, extra in zip(gains, bonus, strict=True)]
+        found = best_independent_sets(gains, excluded, k)
+    elif bonus is not None:
+        raise ConfigError("scores can count in L_I only where selected masks are disjoint; use tolerance 0")
     else:
         found = best_unions(cut_into_atoms(masks, evidence.gains), excluded, k)
-    unit = 1 << evidence.shift
     return [((evidence.empty_cost - gain / unit) / scale, indices) for gain, indices in found]

@@ -99,6 +99,7 @@ def frame_candidates(
         disjoint=settings.disjoint,
         tolerance=settings.tolerance,
         reduction=settings.reduction,
+        bonus=_bonus(proposals.scores, settings),
     )
     return FrameCandidates(
         index=index,
@@ -109,6 +110,12 @@ def frame_candidates(
         combinations=tuple(combinations),
         picture=_small_png(rgb, settings.flow_short_side),
     )
+
+
+def _bonus(scores: npt.NDArray[np.float64], settings: MiningSettings) -> list[float] | None:
+    if settings.weight_score == 0:
+        return None
+    return [settings.weight_score * (float(score) - settings.score_centre) for score in scores]
 
 
 def with_prior(probability: npt.NDArray[np.float32], log_odds: float) -> npt.NDArray[np.float32]:

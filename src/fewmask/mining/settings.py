@@ -27,6 +27,12 @@ class MiningSettings(BaseModel):
         default=0.0,
         description="added to the log-odds of background everywhere: above 0 fewer and surer masks are kept",
     )
+    weight_score: NonNegativeFloat = Field(
+        default=0.0,
+        description="what a mask's score, less score_centre, takes off L_I where it is selected; ours, the paper looks "
+        "at scores only to choose the N. Needs disjoint masks and tolerance 0",
+    )
+    score_centre: float = Field(default=0.85, ge=0, le=1, description="a score that speaks neither for nor against")
     flow_short_side: int = Field(
         default=144, ge=32, description="frames are reduced to this shorter side for flow, in whose pixels L_F counts"
     )

@@ -92,6 +92,7 @@ def train_vipmt(
     images: Path | None = None,
     novel: Sequence[str] = (),
     also: Sequence[Path] = (),
+    start_from: str | Path | None = None,
 ) -> dict[str, float]:
     """Train a VIPMT network on COCO pictures or YouTube-VIS videos; its figures are those of held-out base classes.
 
@@ -99,6 +100,7 @@ def train_vipmt(
         backbone: ImageNet checkpoint of the frozen backbone.
         novel: names of classes that training must not see.
         also: further files to train on; classes are matched by name.
+        start_from: ``small`` or a folder of weights to go on from, their backbone in place of ``backbone``.
 
     Raises:
         FewmaskError: a recipe, dataset, checkpoint or folder that cannot be used.
@@ -110,12 +112,14 @@ def train_vipmt(
     if novel:
         inputs["novel"] = ",".join(sorted(novel))
     inputs |= {f"also {place}": path for place, path in enumerate(also, start=1)}
+    if start_from is not None:
+        inputs["start_from"] = start_from
     return _run(
         request,
         "vipmt",
         recipe,
         recipe.train,
-        lambda: make_task(recipe, data, backbone, root=images, novel=novel, also=also),
+        lambda: make_task(recipe, data, backbone, root=images, novel=novel, also=also, start_from=start_from),
         inputs,
     )
 

@@ -27,6 +27,7 @@ from fewmask.vipmt.exemplars import Exemplars
 from fewmask.vipmt.feature_cache import FeatureCache
 from fewmask.vipmt.losses import SegmentedClip, clip_losses, iou_labels
 from fewmask.vipmt.mask_noise import noisy_masks
+from fewmask.vipmt.model import VIPMT
 from fewmask.vipmt.network import VIPMTNetwork
 from fewmask.vipmt.similarity import compared_features, structural_similarity_maps
 from fewmask.vipmt.token_masks import to_tokens
@@ -73,6 +74,9 @@ class VIPMTRecipe(BaseModel):
     )
     iou_rate: float = Field(
         1.0, gt=0, description="learning rate of IoUNet relative to the rest; its sigmoid dies where steps are large"
+    )
+    anew: tuple[str, ...] = Field(
+        (), description="with --start-from: parts of the network, by how their parameters' names begin, that start anew"
     )
     least_videos: int = Field(4, ge=2, description="videos that must show a class for it to be used")
     held_out: int = Field(4, ge=0, description="base classes kept for validation")
@@ -270,6 +274,23 @@ def load_backbone(network: VIPMTNetwork, path: Path) -> None:
     network.backbone.load_state_dict(filled, strict=False)
 
 
+def load_start(network: VIPMTNetwork, start_from: str | Path, anew: Sequence[str] = ()) -> None:
+    """Fill ``network`` from weights of the same shape, but for parameters whose names begin with one of ``anew``.
+
+    Raises:
+        CheckpointError: no such weights, or a tensor of them that is needed is missing or has another shape.
+    """
+    found, own = VIPMT.from_pretrained(start_from, device="cpu").network.state_dict(), network.state_dict()
+    wanted = [name for name in own if not name.startswith(tuple(anew))]
+    for name in wanted:
+        if name not in found or found[name].shape != own[name].shape:
+            raise CheckpointError(
+                f"{start_from}: no tensor {name!r} of shape {list(own[name].shape)}; use the recipe of these weights, "
+                "or name the part in its 'anew'"
+            )
+    network.load_state_dict({name: found[name] for name in wanted}, strict=False)
+
+
 def make_task(
     recipe: VIPMTRecipe,
     data: Path,
@@ -278,6 +299,7 @@ def make_task(
     root: Path | None = None,
     novel: Collection[str] = (),
     also: Sequence[Path] = (),
+    start_from: str | Path | None = None,
 ) -> VIPMTTask:
     """The task that `fewmask train vipmt` runs.
 
@@ -288,6 +310,8 @@ def make_task(
         root: folder of the pictures.
         novel: names of classes that training must not see.
         also: further files, of classes with the same names or others; their pictures lie where their format has them.
+        start_from: ``small`` (the bundled weights) or a folder of weights to go on from, their backbone included;
+            the recipe's ``anew`` says what is left out of them.
 
     Raises:
         DatasetError, CheckpointError, ConfigError: see the parts; or ``novel`` names a class that the data lacks.
@@ -300,7 +324,10 @@ def make_task(
     train, held = split_categories(videos, base, least=recipe.least_videos, held_out=recipe.held_out)
     torch.manual_seed(recipe.train.seed)
     network = VIPMTNetwork(recipe.network)
-    load_backbone(network, backbone)
+    if start_from is None:
+        load_backbone(network, backbone)
+    else:
+        load_start(network, start_from, recipe.anew)
 
     def sampler(categories: Sequence[int]) -> EpisodeSampler:
         return EpisodeSampler(
