@@ -4,7 +4,6 @@ from starlette.testclient import TestClient
 
 from fewmask.studio.app import create_app
 from fewmask.studio.context import Context
-from fewmask.studio.runs import Runs
 
 TOKEN = "a-token-for-tests-only"
 BASE = "http://127.0.0.1:8765"
@@ -12,7 +11,7 @@ BASE = "http://127.0.0.1:8765"
 
 def studio(tmp_path, *paths, **changes):
     """(client that has visited the printed address, context)."""
-    context = Context(tmp_path / "studio", runs=Runs(tmp_path / "cache"), **changes)
+    context = Context(tmp_path / "studio", cache=tmp_path / "cache", **changes)
     for path in paths:
         context.library.open(path)
     client = stranger(context)

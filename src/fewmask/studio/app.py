@@ -13,9 +13,13 @@ import fewmask
 from fewmask.corrections.journal import VersionConflictError
 from fewmask.errors import FewmaskError
 from fewmask.studio.context import Context
+from fewmask.studio.example_routes import example_routes
+from fewmask.studio.job_routes import job_routes
 from fewmask.studio.library import NotOpenedError
 from fewmask.studio.library_routes import library_routes
 from fewmask.studio.media_routes import media_routes
+from fewmask.studio.pool_routes import pool_routes
+from fewmask.studio.review_routes import review_routes
 from fewmask.studio.run_routes import run_routes
 from fewmask.studio.security import Gate
 
@@ -33,7 +37,8 @@ def create_app(context: Context, *, token: str, hosts: Collection[str] = ()) -> 
     app = FastAPI(title="fewmask studio", version=fewmask.__version__, docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(GZipMiddleware, minimum_size=2048, compresslevel=1)
     app.add_middleware(Gate, token=token, hosts=tuple(hosts))
-    for routes in (library_routes, media_routes, run_routes):
+    parts = (library_routes, media_routes, run_routes, example_routes, review_routes, pool_routes, job_routes)
+    for routes in parts:
         app.include_router(routes(context))
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
 

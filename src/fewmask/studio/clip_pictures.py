@@ -1,11 +1,14 @@
-"""Short stretches of video as moving thumbnails: animated WebP, a few frames a second."""
+"""Short stretches of video: as moving thumbnails (animated WebP, a few frames a second), and as files of their own."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from fewmask.errors import VideoError
+from fewmask.media.clip_place import ClipPlace
+from fewmask.media.writer import VideoWriter
 from fewmask.studio.frame_reader import FrameReader, resized
 
 _FRAMES = 12
@@ -33,3 +36,16 @@ def moving_picture(reader: FrameReader, first: int, last: int, width: int = 240)
         written, "WEBP", save_all=True, append_images=pictures[1:], duration=_LASTS_MS, loop=0, quality=70, method=0
     )
     return written.getvalue()
+
+
+def cut(reader: FrameReader, place: ClipPlace, path: Path) -> Path:
+    """Write the frames of a clip as a video of their own, which `segment --support-video` takes.
+
+    Raises:
+        FewmaskError: a frame cannot be read, or the file cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with VideoWriter(path, reader.size, reader.fps or 10.0) as writer:
+        for index in range(place.first, place.last + 1):
+            writer.write(reader.rgb(index))
+    return path

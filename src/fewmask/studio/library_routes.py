@@ -1,5 +1,6 @@
 """What was opened, for the first page."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,12 @@ def library_routes(context: Context) -> APIRouter:
 
     @routes.get("/library")
     def library() -> dict[str, Any]:
-        things = [described_thing(thing) for thing in context.library.all()]
+        opened = context.library.all()
+        titles = Counter((thing.kind, thing.title) for thing in opened)
+        things = [described_thing(thing) for thing in opened]
+        for thing, facts in zip(opened, things, strict=True):
+            if titles[thing.kind, thing.title] > 1:  # the folder tells them apart
+                facts["title"] = f"{thing.path.parent.name}/{thing.title}"
         return {"things": things, "out": str(context.out), "sam": context.sam is not None}
 
     @routes.get("/library/{thing}/cover.jpg")

@@ -3,10 +3,11 @@
 from typing import Annotated, Any
 
 import numpy as np
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Body, Path, Query
 from fastapi.responses import FileResponse, Response
+from pydantic import BaseModel, ConfigDict, Field
 
-from fewmask.errors import VideoError
+from fewmask.errors import ConfigError, VideoError
 from fewmask.studio.clip_pictures import moving_picture
 from fewmask.studio.context import Context
 from fewmask.studio.library import NotOpenedError
@@ -14,6 +15,24 @@ from fewmask.studio.library import NotOpenedError
 _A_YEAR = {"Cache-Control": "private, max-age=31536000, immutable"}
 Index = Annotated[int, Path(ge=0)]
 Width = Annotated[int, Query(ge=0, le=8192)]
+
+
+class PromptPoint(BaseModel):
+    """A click, in pixels of the frame; ``inside`` is False where the object is not."""
+
+    model_config = ConfigDict(extra="forbid")
+    x: float
+    y: float
+    inside: bool
+
+
+class Prompt(BaseModel):
+    """What SAM is asked: clicks, a box (left, top, right, bottom), or both."""
+
+    model_config = ConfigDict(extra="forbid")
+    frame: Annotated[int, Field(ge=0)]
+    points: Annotated[list[PromptPoint], Field(max_length=64)]
+    box: tuple[float, float, float, float] | None = None
 
 
 def media_routes(context: Context) -> APIRouter:
@@ -51,6 +70,18 @@ def media_routes(context: Context) -> APIRouter:
         if media_type is None:
             raise NotOpenedError(f"{path.name}: browsers do not play it; its frames are shown one by one")
         return FileResponse(path, media_type=media_type, headers={"Cache-Control": "private, max-age=3600"})
+
+    @routes.post("/{thing}/sam")
+    def prompted(thing: str, prompt: Annotated[Prompt, Body()]) -> dict[str, Any]:
+        """A mask by clicks or a box; the first time the network is loaded."""
+        path = context.library.get(thing, "video").path
+        if context.sam is None:
+            raise ConfigError("no SAM weights; start the studio with --sam WEIGHTS")
+        if not prompt.points and prompt.box is None:
+            raise ConfigError("nothing was clicked; click the object or draw a box around it")
+        rgb = context.frames.reader(path).rgb(prompt.frame)
+        points = [(point.x, point.y, point.inside) for point in prompt.points]
+        return {"counts": context.sam_prompt().ask(path, prompt.frame, rgb, points, prompt.box)["counts"]}
 
     return routes
 

@@ -62,6 +62,7 @@ def run_routes(context: Context) -> APIRouter:
             "length": run.state.length,
             "media": _media(context, run),
             "sam": context.sam is not None,
+            "examples": _examples_of(context, run),
             **_state(run),
         }
 
@@ -168,6 +169,15 @@ def _media(context: Context, run: CorrectedRun) -> dict[str, Any] | None:
         return media_facts(context, context.library.add("video", Path(run.source)).id)
     except FewmaskError:
         return None
+
+
+def _examples_of(context: Context, run: CorrectedRun) -> str | None:
+    """The set of examples that the run looked for, if it was shown in this studio."""
+    support = run.manifest.get("inputs", {}).get("support")
+    path = support.get("path") if isinstance(support, dict) else None
+    if not isinstance(path, str) or Path(path).parent != context.out / "examples":
+        return None
+    return Path(path).name
 
 
 def _bucketed(presence: Presence, buckets: int) -> dict[str, str]:

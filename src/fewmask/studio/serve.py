@@ -50,6 +50,7 @@ def serve(request: StudioRequest, tell: Callable[[str], None]) -> None:
     context = Context(request.out.expanduser().resolve(), sam=request.sam)
     for path in request.paths:
         context.library.open(path)
+    context.open_results()
     token = request.token or new_token()
     listening = _listen(request.host, request.port)
     shown = "127.0.0.1" if request.host in ("0.0.0.0", "::") else request.host
@@ -62,7 +63,11 @@ def serve(request: StudioRequest, tell: Callable[[str], None]) -> None:
     tell(address)
     if request.open_browser:
         webbrowser.open(address)
-    server.run([listening])
+    context.jobs.start()
+    try:
+        server.run([listening])
+    finally:
+        context.jobs.stop()
 
 
 def _is_open(host: str) -> bool:

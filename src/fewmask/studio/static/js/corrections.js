@@ -27,13 +27,39 @@ class Corrections {
     this.undoButton = button("Undo", "u", () => this.undo());
     this.redoButton = button("Redo", "U", () => this.redo());
     this.confirmButton = button("Confirm", "c", () => this.confirm(), "This frame is right");
-    this.root = h("div", { class: "actions" }, this.title,
+    this.root = h("div", { class: "actions" }, viewer.run.examples && this.#found(), this.title,
       h("div", { class: "buttons", role: "group", "aria-label": "Corrections" },
         button("Rename", "r", () => this.rename(), "Name the class"), button("Merge", "m", () => this.merge(), "Merge with another track"), button("Swap", "w", () => this.swap(), "Swap ids from here on"),
         button("Split", "s", () => this.split(), "Split here"), button("Delete", "x", () => this.remove(), "Delete the track"), button("Stretch", "d", () => this.removeStretch(), "Delete a stretch"),
         button("Fix mask", "b", () => this.fixMask()), button("Absent", "a", () => this.absent(), "Not in this frame"), button("New", "n", () => this.add(), "A new object"),
         this.confirmButton, this.undoButton, this.redoButton),
       h("button", { class: "primary", onclick: () => this.exportAs(), title: "Write corrected results (t)" }, "Export corrected results"));
+  }
+
+  // For a run that looked for examples: what it found right and wrong, shown as further ones.
+  #found() {
+    const set = this.run.examples;
+    return h("div", { class: "found" }, h("p", { class: "dim tiny" }, `Found by the examples “${set}”`),
+      h("button", { class: "small no", onclick: () => this.show(true), title: "This track, in this frame, is not what I look for (q)" }, "Wrong: not this"),
+      h("button", { class: "small yes", onclick: () => this.show(false), title: "This track, in this frame, is a good example" }, "Right: more like it"),
+      h("button", { class: "small primary", onclick: () => this.again() }, "Find again"), h("a", { href: "#/examples" }, "All examples"));
+  }
+
+  async show(wrong) {
+    const { track } = this, here = track && this.viewer.masks.ready(this.index)?.find((found) => found.track === track.id);
+    if (!this.run.examples || !this.run.media) return;
+    if (!here) { toast("The selected track is not in this frame", { bad: true }); return; }
+    try {
+      await post("/api/examples", { set: this.run.examples, class_name: wrong ? "not" : track.name, media: this.run.media.id, frame: this.index, counts: here.counts });
+      toast(wrong ? "It will be kept out of the next search" : "One more example");
+    } catch (error) { toast(error.message, { bad: true }); }
+  }
+
+  async again() {
+    try {
+      await post(`/api/examples/${encodeURIComponent(this.run.examples)}/find`, { videos: [this.run.media.id] });
+      location.hash = "#/jobs";
+    } catch (error) { toast(error.message, { bad: true }); }
   }
 
   get run() { return this.viewer.run; }
@@ -175,7 +201,7 @@ class Corrections {
     player.pause();
     player.tool?.close();
     const tool = new MaskTool({
-      player, counts, color, title, sam: this.run.sam ? `/api/runs/${this.run.id}/sam` : null,
+      player, counts, color, title, sam: this.run.sam && this.run.media ? `/api/media/${this.run.media.id}/sam` : null,
       cancel: () => { tool.close(); player.changed(); },
       save: async (drawn) => { if (await save(drawn)) { tool.close(); player.changed(); } },
     });
@@ -213,6 +239,7 @@ class Corrections {
       either(["Enter"], "save the mask", () => {}, (open) => open.save(open.counts())),
       either(["Escape"], "cancel", () => this.cancelPick(), (open) => open.cancel()),
       either(["a"], "not in this frame", () => this.absent()), either(["n"], "a new object", () => this.add()),
+      ...(this.run.examples ? [either(["q"], "what was found here is wrong", () => this.show(true))] : []),
       either(["c"], "this frame is right", () => this.confirm()), either(["t"], "export", () => this.exportAs()),
     ];
   }
