@@ -1,12 +1,11 @@
 """`fewmask studio`: look, correct, show examples, review, browse a pool and run jobs, in the browser."""
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
-
-from fewmask.cli.console import say, say_json
 
 
 def studio(
@@ -46,10 +45,9 @@ def studio(
     )  # fmt: skip
 
     def tell(address: str) -> None:
-        if json_output:
-            say_json({"address": address})
-        else:
-            say(f"studio: {address}")
-            say("Ctrl-C stops it; nothing is lost")
+        # Not by `say`, which hides secrets: to tell this one is what the line is for.
+        typer.echo(json.dumps({"address": address}) if json_output else f"studio: {address}")
+        if not json_output:
+            typer.echo("Ctrl-C stops it; nothing is lost")
 
     serve(request, tell)
