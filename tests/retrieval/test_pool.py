@@ -1,5 +1,3 @@
-import json
-
 import cv2
 import numpy as np
 import pytest
@@ -10,10 +8,11 @@ from fewmask.errors import ConfigError, FewmaskError, VideoError
 from fewmask.media.clip_place import ClipPlace
 from fewmask.media.find_videos import find_videos
 from fewmask.media.frames import Frame, open_frames
+from fewmask.retrieval import database
 from fewmask.retrieval.clips import FRAMES, SIDE, cut_clips
 from fewmask.retrieval.contact_sheet import draw_contact_sheet
+from fewmask.retrieval.embedded_video import embed_here
 from fewmask.retrieval.index import ClipIndex
-from fewmask.retrieval.looks import look_of, same_clip
 from fewmask.retrieval.pool import Pool
 from fewmask.retrieval.retrieve import query_clips, retrieve
 from fewmask.retrieval.shots import CutDetector
@@ -62,19 +61,6 @@ def test_the_pictures_of_a_clip_are_evenly_spaced_however_long_it_is():
     assert (clip.first, clip.last) == (0, 499)
 
 
-def test_a_copy_at_half_the_size_is_known_again_and_another_moment_is_not():
-    frames = list(moving_square(COLOURS["red"], 40, speed=2))
-    first, second = frames[:20], frames[20:]
-
-    def look(part, scale=1.0):
-        small = [cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) for frame in part]
-        (clip,) = cut_clips((Frame(i, 0.0, frame) for i, frame in enumerate(small)), 10.0)
-        return look_of(clip.pictures)
-
-    assert same_clip(look(first), [look(first, 0.5), look(second)]).tolist() == [True, False]
-    assert same_clip(look(first), []).tolist() == []
-
-
 @pytest.fixture
 def videos(tmp_path):
     folder = tmp_path / "videos"
@@ -121,23 +107,6 @@ def test_a_second_run_embeds_only_what_is_new_or_changed(videos, tmp_path):
     assert embedder.calls == 7
 
 
-def test_a_run_killed_between_vectors_and_list_is_made_good_by_the_next(videos, tmp_path, monkeypatch):
-    pool = Pool.open(tmp_path / "pool")
-
-    def killed(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Pool, "_write_videos", killed)
-    with pytest.raises(KeyboardInterrupt):
-        pool.add(find_videos([videos]), MeanColours())
-    monkeypatch.undo()
-    pool = Pool.open(tmp_path / "pool")
-    assert (len(pool.index), len(pool.videos)) == (4, 0)
-    pool.add(find_videos([videos]), MeanColours())
-    assert (len(pool.index), len(pool.videos)) == (4, 4)
-    assert all(record.copies == 0 for record in pool.videos.values())
-
-
 def test_videos_that_are_removed_or_gone_leave_with_their_clips(videos, tmp_path):
     pool = Pool.open(tmp_path / "pool")
     pool.add(find_videos([videos]), MeanColours())
@@ -178,40 +147,6 @@ def test_a_copy_is_taken_up_when_what_it_copies_leaves(videos, tmp_path):
     pool = Pool.open(tmp_path / "pool")
     pool.add(find_videos([videos]), MeanColours())
     assert names_in(pool) == ["again.mp4", "blue.mp4", "green.mp4", "grey.mp4", "renamed.mp4"]
-
-
-def test_clips_without_a_record_are_missing_when_their_video_is(videos, tmp_path, monkeypatch):
-    pool = Pool.open(tmp_path / "pool")
-
-    def killed(*_):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Pool, "_write_videos", killed)
-        with pytest.raises(KeyboardInterrupt):
-            pool.add(find_videos([videos]), MeanColours())
-    (videos / "red.mp4").unlink()
-    pool = Pool.open(tmp_path / "pool")
-    assert [path.name for path in pool.missing()] == ["red.mp4"]
-    assert pool.remove(pool.missing()) == 1
-    assert "red.mp4" not in names_in(pool)
-
-
-def test_a_removal_killed_between_list_and_vectors_is_made_good_by_the_next_run(videos, tmp_path, monkeypatch):
-    pool = Pool.open(tmp_path / "pool")
-    pool.add(find_videos([videos]), MeanColours())
-
-    def killed(*_):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(ClipIndex, "remove", killed)
-        with pytest.raises(KeyboardInterrupt):
-            pool.remove([videos / "red.mp4"])
-    pool = Pool.open(tmp_path / "pool")
-    pool.add(find_videos([videos]), MeanColours())
-    assert names_in(pool) == ["blue.mp4", "green.mp4", "grey.mp4", "red.mp4"]
-    assert len(pool.videos) == 4
 
 
 def test_retrieval_leaves_the_query_and_its_copies_out(videos, tmp_path):
@@ -269,17 +204,80 @@ def test_another_embedder_and_a_pool_of_something_else_are_refused(videos, tmp_p
         retrieve(videos / "red.mp4", pool, other, 3)
     with pytest.raises(VideoError, match="no such file"):
         find_videos([tmp_path / "nowhere.mp4"])
-    (tmp_path / "pool" / "videos.json").write_text("{")
-    with pytest.raises(FewmaskError, match="damaged"):
-        Pool.open(tmp_path / "pool")
     numbers = ClipIndex.create(tmp_path / "numbers", 12, about={"embedder": "mean-colours"})
     numbers.add([3], np.ones((1, 12)))
     with pytest.raises(FewmaskError, match="names no clip"):
         Pool.open(tmp_path / "numbers").add(find_videos([videos]), MeanColours())
 
 
-def test_the_list_of_videos_is_plain_json(videos, tmp_path):
-    Pool.open(tmp_path / "pool").add(find_videos([videos / "red.mp4"]), MeanColours())
-    (record,) = json.loads((tmp_path / "pool" / "videos.json").read_text()).values()
-    assert list(record["looks"]) == ["0-23"]
-    assert record["size"] == (videos / "red.mp4").stat().st_size
+class Stopped(BaseException):
+    """A run that dies."""
+
+
+def test_a_run_that_dies_leaves_the_clips_and_the_record_of_a_video_or_neither(videos, tmp_path, monkeypatch):
+    written = database.put_videos
+
+    def dies(connection, records):
+        written(connection, records)
+        raise Stopped
+
+    pool = Pool.open(tmp_path / "pool")
+    with monkeypatch.context() as patched:
+        patched.setattr(database, "put_videos", dies)
+        with pytest.raises(Stopped):
+            pool.add(find_videos([videos]), MeanColours())
+    assert (len(Pool.open(tmp_path / "pool").index), Pool.open(tmp_path / "pool").videos) == (0, {})
+    pool.add(find_videos([videos]), MeanColours())
+    with monkeypatch.context() as patched:
+        patched.setattr(database, "put_videos", dies)
+        with pytest.raises(Stopped):
+            pool.remove([videos / "red.mp4"])
+    pool = Pool.open(tmp_path / "pool")
+    assert names_in(pool) == ["blue.mp4", "green.mp4", "grey.mp4", "red.mp4"]
+    assert len(pool.videos) == 4
+
+
+def test_clips_whose_video_has_no_record_are_missing_when_it_is_gone(videos, tmp_path):
+    """As pools of before could have them."""
+    pool = Pool.open(tmp_path / "pool")
+    pool.add(find_videos([videos]), MeanColours())
+    with pool.index.writing() as connection:
+        database.forget_videos(connection, list(pool.videos))
+    assert pool.within([videos / "red.mp4"]) == [videos / "red.mp4"]
+    (videos / "red.mp4").unlink()
+    assert [path.name for path in pool.missing()] == ["red.mp4"]
+    assert pool.remove(pool.missing()) == 1
+    assert names_in(pool) == ["blue.mp4", "green.mp4", "grey.mp4"]
+
+
+def test_processes_that_add_at_once_lose_nothing(videos, tmp_path):
+    first, second = Pool.open(tmp_path / "pool"), Pool.open(tmp_path / "pool")
+    names = sorted(videos.iterdir())
+
+    def embedding(some):
+        for path in some:
+            second.add([names[names.index(path) + 2]], MeanColours())  # another one writes meanwhile
+            yield from embed_here([path], MeanColours, 5.0)
+
+    first.add(names[:2], MeanColours(), embed=embedding)
+    assert names_in(first) == names_in(second) == [path.name for path in names]
+    assert len(first.videos) == 4
+
+
+def test_an_embedder_that_was_faster_is_kept_to(videos, tmp_path):
+    first, second = Pool.open(tmp_path / "pool"), Pool.open(tmp_path / "pool")
+    other = MeanColours()
+    other.name = "other"
+    first.add([videos / "red.mp4"], MeanColours())
+    with pytest.raises(ConfigError, match="made with the embedder mean-colours, not other"):
+        second.add([videos / "blue.mp4"], other)
+
+
+def test_a_damaged_record_is_told(videos, tmp_path):
+    pool = Pool.open(tmp_path / "pool")
+    pool.add(find_videos([videos / "red.mp4"]), MeanColours())
+    for record in ("{", "[1]", '{"size": 3}'):
+        with pool.index.writing() as connection:
+            database.put_videos(connection, {"x": record})
+        with pytest.raises(FewmaskError, match="damaged"):
+            _ = Pool.open(tmp_path / "pool").videos

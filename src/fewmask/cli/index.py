@@ -98,4 +98,4 @@ def _refuse_nothing(pool: "Pool", videos: list[Path]) -> None:
 def _progress(progress: "Progress") -> None:
     """A line per video on standard error."""
     record = progress.record
-    typer.echo(f"{progress.done}/{progress.total} {Path(progress.video).name}: {len(record.looks)} clips", err=True)
+    typer.echo(f"{progress.done}/{progress.total} {Path(progress.video).name}: {record.clips} clips", err=True)

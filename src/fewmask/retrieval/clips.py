@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fewmask.media.frame_source import Frame, RgbImage
+from fewmask.retrieval.looks import Look, Looks, look_of
 from fewmask.retrieval.shots import CutDetector
 
 FRAMES = 5
@@ -16,6 +17,7 @@ SECONDS = 5.0
 """Length of a clip in the paper's pool (YouTube-8M Segments)."""
 _FRAMES_WITHOUT_RATE = 24  # the paper's support clips, for sources that carry no time
 _HELD = 32
+_LOOKS_HELD = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,11 +29,13 @@ class Clip:
         last: index of its last frame.
         pictures: uint8 [FRAMES, SIDE, SIDE, 3], evenly spaced from first to last; the last repeats in clips shorter
             than FRAMES.
+        looks: of all its frames, uint8 [T, 144]; thinned out evenly where there are very many.
     """
 
     first: int
     last: int
     pictures: npt.NDArray[np.uint8]
+    looks: Looks
 
 
 def cut_clips(frames: Iterable[Frame], fps: float | None, *, seconds: float = SECONDS) -> Iterator[Clip]:
@@ -76,12 +80,18 @@ class _Held:
         self._step = 1
         self._kept: list[tuple[int, RgbImage]] = []
         self._newest: tuple[int, RgbImage] | None = None
+        self._looks: list[Look] = []
+        self._looks_step = 1
 
     def add(self, frame: Frame) -> None:
         if self.count % self._step == 0:
             self._kept.append((frame.index, square(frame.rgb)))
             if len(self._kept) > _HELD:
                 self._kept, self._step = self._kept[::2], 2 * self._step
+        if self.count % self._looks_step == 0:
+            self._looks.append(look_of(frame.rgb))
+            if len(self._looks) > _LOOKS_HELD:
+                self._looks, self._looks_step = self._looks[::2], 2 * self._looks_step
         self._newest = (frame.index, frame.rgb)
         self.count += 1
 
@@ -92,7 +102,7 @@ class _Held:
             kept.append((self._newest[0], square(self._newest[1])))
         chosen = np.linspace(0, len(kept) - 1, FRAMES).round().astype(int) if len(kept) >= FRAMES else range(FRAMES)
         pictures = np.stack([kept[min(place, len(kept) - 1)][1] for place in chosen])
-        return Clip(kept[0][0], kept[-1][0], pictures)
+        return Clip(kept[0][0], kept[-1][0], pictures, np.stack(self._looks))
 
 
 def square(rgb: RgbImage, side: int = SIDE) -> RgbImage:

@@ -10,9 +10,9 @@ import numpy.typing as npt
 from fewmask.errors import VideoError
 from fewmask.media.frames import open_frames
 from fewmask.retrieval.clips import Clip, cut_clips
-from fewmask.retrieval.exact_scan import Vectors
+from fewmask.retrieval.database import Vectors
 from fewmask.retrieval.fixed_features import ClipEmbedder
-from fewmask.retrieval.looks import Look, look_of
+from fewmask.retrieval.looks import Looks
 
 MakeEmbedder = Callable[[], ClipEmbedder]
 """Makes the embedder where it works; it travels to other processes, so it is a function of a module or a partial."""
@@ -26,14 +26,14 @@ class EmbeddedVideo:
     Attributes:
         path: the video, as it was given.
         frames: first and last frame of each clip, int64 [C, 2].
-        looks: uint8 [C, 108].
+        looks: of all frames of each clip, C arrays uint8 [T, 144].
         vectors: unit vectors, float32 [C, D].
         problem: why the video, or its rest, was skipped; None if nothing was.
     """
 
     path: Path
     frames: npt.NDArray[np.int64]
-    looks: Look
+    looks: tuple[Looks, ...]
     vectors: Vectors
     problem: str | None = None
 
@@ -47,17 +47,17 @@ def embed_video(path: Path, embedder: ClipEmbedder, seconds: float) -> EmbeddedV
         seconds: longest clip.
     """
     frames = [np.empty((0, 2), np.int64)]
-    looks = [np.empty((0, len(look_of(np.zeros((1, 8, 8, 3), np.uint8)))), np.uint8)]
+    looks: list[Looks] = []
     vectors: list[Vectors] = [np.empty((0, embedder.dimension), np.float32)]
     problem = None
     try:
         for batch in _batches(_clips_of(path, seconds), _BATCH):
             vectors.append(embedder.embed(np.stack([clip.pictures for clip in batch])))
             frames.append(np.array([(clip.first, clip.last) for clip in batch], np.int64))
-            looks.append(np.stack([look_of(clip.pictures) for clip in batch]))
+            looks += [clip.looks for clip in batch]
     except VideoError as error:
         problem = str(error)
-    return EmbeddedVideo(path, np.concatenate(frames), np.concatenate(looks), np.concatenate(vectors), problem)
+    return EmbeddedVideo(path, np.concatenate(frames), tuple(looks), np.concatenate(vectors), problem)
 
 
 def embed_here(videos: Sequence[Path], make_embedder: MakeEmbedder, seconds: float) -> Iterator[EmbeddedVideo]:

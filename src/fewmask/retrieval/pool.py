@@ -1,32 +1,32 @@
-"""Filling a clip index from videos: each is cut, embedded and entered once; what cannot be read is listed and skipped.
+"""A clip index made from videos: each is cut, embedded and entered once; what cannot be read is listed and skipped.
 
-Beside the index's own files the folder holds ``videos.json``: what each video was when it was embedded, so that a later
-run takes up only what is new or changed. It is written after vectors enter and before those of a removed video leave,
-so a run that dies between the two embeds those videos again, under the same ids.
+Beside the clips the database keeps what each video was when it was embedded, so that a later run takes up only what is
+new or changed. A video's record and its clips are written together: after a crash both are there or neither.
 """
 
-import base64
 import json
+import os
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence, Set
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from fewmask.errors import ConfigError, FewmaskError
-from fewmask.media.atomic import write_json
 from fewmask.media.clip_place import ClipPlace
+from fewmask.retrieval import database
 from fewmask.retrieval.clips import SECONDS
+from fewmask.retrieval.database import ClipRow, Vectors
 from fewmask.retrieval.embedded_video import EmbeddedVideo, embed_here
-from fewmask.retrieval.exact_scan import Vectors
 from fewmask.retrieval.fixed_features import ClipEmbedder
 from fewmask.retrieval.index import ClipIndex
-from fewmask.retrieval.looks import Look, same_clip
+from fewmask.retrieval.looks import LOOK, Looks, kept_looks, looks_of_place, same_footage
 
-VIDEOS_FILE = "videos.json"
 _SAVE_EVERY_S = 10.0
 _NEVER = -1
+_COPIES_AMONG = 8
 
 
 @dataclass(frozen=True)
@@ -36,15 +36,15 @@ class VideoRecord:
     Attributes:
         size: bytes of the file, 0 for a folder of frames.
         changed_ns: its modification time.
-        looks: the clips entered, "first-last" -> what the clip looks like (base64).
+        clips: how many were entered.
         copies: clips left out because the pool has nearly the same one.
-        copied: the videos that have them.
         problem: why the video, or its rest, was skipped; None if nothing was.
+        copied: the videos that have those that were left out.
     """
 
     size: int
     changed_ns: int
-    looks: dict[str, str]
+    clips: int
     copies: int
     problem: str | None = None
     copied: list[str] = field(default_factory=list)
@@ -63,26 +63,35 @@ class Progress:
 class Pool:
     """A clip index made from videos, and the list of those videos."""
 
-    def __init__(self, index: ClipIndex, videos: dict[str, VideoRecord]) -> None:
+    def __init__(self, index: ClipIndex) -> None:
         """Use ``open``."""
         self.index = index
-        self.videos = videos
 
     @classmethod
     def open(cls, folder: str | Path) -> "Pool":
         """The pool in ``folder``; a missing or empty folder is a pool without videos.
 
         Raises:
-            FewmaskError: the folder holds something else, or a file is damaged.
+            FewmaskError: the folder holds something else, or the index is damaged.
         """
-        index = ClipIndex.open(folder)
-        path = index.folder / VIDEOS_FILE
+        return cls(ClipIndex.open(folder))
+
+    @property
+    def videos(self) -> dict[str, VideoRecord]:
+        """Every video that was ever embedded and not removed, by its path.
+
+        Raises:
+            FewmaskError: a record is damaged.
+        """
+        if self.index.dimension is None:
+            return {}
+        with self.index.database.reading() as connection:
+            records = database.all_videos(connection)
         try:
-            raw = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-            videos = {name: VideoRecord(**record) for name, record in raw.items()}
-        except (OSError, ValueError, TypeError, AttributeError) as error:
+            return {name: VideoRecord(**json.loads(record)) for name, record in records.items()}
+        except (ValueError, TypeError, RecursionError) as error:
+            path = self.index.database.path
             raise FewmaskError(f"{path}: damaged ({error}); delete it and index the videos again") from error
-        return cls(index, videos)
 
     def add(
         self,
@@ -95,7 +104,8 @@ class Pool:
     ) -> None:
         """Embed the videos that are new or have changed; corrupt and empty ones are recorded and skipped.
 
-        What was done is on disk every few seconds; a killed run goes on where it stopped.
+        What was done is on disk every few seconds; a killed run goes on where it stopped. Several processes may add to
+        one pool; a clip that two of them bring at once is then not known as a copy.
 
         Args:
             videos: files, or folders of frames, as ``find_videos`` lists them.
@@ -110,23 +120,27 @@ class Pool:
         """
         self._claim(embedder)
         facts = {path: _facts(path) for path in videos}
-        entered = _ids_by_video(self.index)
-        outdated = {name for name, *now in facts.values() if name in entered and not self._knows(name, *now)}
-        self._forget_copies_of(outdated)
-        changed = [path for path, (name, *now) in facts.items() if not self._knows(name, *now)]
+        records = self.videos
+
+        def knows(name: str, size: int, changed_ns: int) -> bool:
+            known = records.get(name)
+            return known is not None and (known.size, known.changed_ns) == (size, changed_ns)
+
+        entered = set(self._videos_with_clips())
+        outdated = {name for name, *now in facts.values() if name in entered and not knows(name, *now)}
+        records |= self._forget_copies_of(outdated, records)
+        changed = [path for path, (name, *now) in facts.items() if not knows(name, *now)]
         new = set(changed)
         known = [path for path in facts if path not in new]
         for done, path in enumerate(known, 1):
-            report(Progress(facts[path][0], self.videos[facts[path][0]], done, len(facts)))
+            report(Progress(facts[path][0], records[facts[path][0]], done, len(facts)))
         # Clips that are about to leave are no reason to leave out another.
-        pending, saved = _Pending({facts[path][0] for path in changed} & entered.keys()), time.monotonic()
+        pending, saved = _Pending({facts[path][0] for path in changed} & entered), time.monotonic()
         fresh = iter(embed(changed) if embed else embed_here(changed, lambda: embedder, seconds))
         try:
             for done, video in enumerate(fresh, len(known) + 1):
                 name, *now = facts[video.path]
-                record = self._enter(video, name, (now[0], now[1]), pending)
-                pending.leaving += entered.get(name, [])
-                pending.records[name] = record
+                pending.records[name] = record = self._enter(video, name, (now[0], now[1]), pending)
                 report(Progress(name, record, done, len(facts)))
                 if time.monotonic() - saved > _SAVE_EVERY_S:
                     self._save(pending)
@@ -139,13 +153,15 @@ class Pool:
 
     def remove(self, videos: Iterable[Path]) -> int:
         """Take videos and their clips out; returns how many were there."""
-        entered = _ids_by_video(self.index)
-        names = {_name(path) for path in videos} & (self.videos.keys() | entered.keys())
+        records = self.videos
+        names = {_name(path) for path in videos} & (records.keys() | set(self._videos_with_clips()))
         if names:
-            self._forget_copies_of(names)
-            self.videos = {name: record for name, record in self.videos.items() if name not in names}
-            self._write_videos()  # first: clips without a record are taken out or made good by the next run
-            self.index.remove([clip_id for name in names for clip_id in entered.get(name, [])])
+            again = self._forget_copies_of(names, records, write=False)
+            with self.index.writing() as connection:
+                for name in sorted(names):
+                    database.take_out(connection, database.ids_of_video(connection, name))
+                database.forget_videos(connection, sorted(names))
+                database.put_videos(connection, _as_json({n: r for n, r in again.items() if n not in names}))
             self.index.compact()
         return len(names)
 
@@ -155,7 +171,7 @@ class Pool:
         Raises:
             FewmaskError: there are none of some source.
         """
-        names = [*self.videos, *_ids_by_video(self.index)]
+        names = [*self.videos, *self._videos_with_clips()]
         found: dict[str, None] = {}
         for source in sources:
             place = Path(_name(source))
@@ -167,19 +183,56 @@ class Pool:
 
     def missing(self) -> list[Path]:
         """Videos of the pool that are no longer on disk."""
-        names = dict.fromkeys([*self.videos, *_ids_by_video(self.index)])
+        names = dict.fromkeys([*self.videos, *self._videos_with_clips()])
         return [Path(name) for name in names if not Path(name).exists()]
 
-    def _forget_copies_of(self, names: Set[str]) -> None:
+    def looks(self, places: Sequence[ClipPlace]) -> dict[ClipPlace, Looks | None]:
+        """What clips of the pool look like; None where that is unknown.
+
+        Of a pool converted from the layout of before it is unknown at first: it is read from the video, if that is
+        there still, and remembered.
+        """
+        with self.index.database.reading() as connection:
+            rows = database.rows_of(connection, [place.id for place in places])
+            stored = dict(database.clips_at(connection, list(rows.values())).values())
+        found: dict[ClipPlace, Looks | None] = {}
+        for place in places:
+            data = stored.get(place.id)
+            found[place] = np.frombuffer(data, np.uint8).reshape(-1, LOOK) if data is not None else None
+            if place.id in stored and data is None and (read := looks_of_place(place)) is not None:
+                found[place] = read
+                self._remember(place, read)
+        return found
+
+    def _remember(self, place: ClipPlace, looks: Looks) -> None:
+        with suppress(FewmaskError), self.index.writing() as connection:  # a pool that is only read is looked up again
+            database.put_looks(connection, place.id, looks.tobytes())
+
+    def _videos_with_clips(self) -> list[str]:
+        if self.index.dimension is None:
+            return []
+        with self.index.database.reading() as connection:
+            return database.videos_with_clips(connection)
+
+    def _forget_copies_of(
+        self, names: Set[str], records: dict[str, VideoRecord], *, write: bool = True
+    ) -> dict[str, VideoRecord]:
         """See to it that videos of which clips were left out, as copies of clips that leave, are embedded again."""
-        for name, record in self.videos.items():
-            if not names.isdisjoint(record.copied):
-                self.videos[name] = replace(record, changed_ns=_NEVER)
+        again = {
+            name: replace(record, changed_ns=_NEVER)
+            for name, record in records.items()
+            if not names.isdisjoint(record.copied)
+        }
+        if again and write:
+            with self.index.writing() as connection:
+                database.put_videos(connection, _as_json(again))
+        return again
 
     def _claim(self, embedder: ClipEmbedder) -> None:
         """Make sure that all vectors of the pool come from one embedder."""
         if self.index.dimension is None:
-            self.index = ClipIndex.create(self.index.folder, embedder.dimension, about={"embedder": embedder.name})
+            with self.index.writing(embedder.dimension, {"embedder": embedder.name}):
+                pass
         made_with = self.index.about.get("embedder", "unknown")
         if made_with != embedder.name:
             raise ConfigError(
@@ -187,55 +240,43 @@ class Pool:
                 "use that one, or index into another folder"
             )
 
-    def _knows(self, name: str, size: int, changed_ns: int) -> bool:
-        known = self.videos.get(name)
-        return known is not None and (known.size, known.changed_ns) == (size, changed_ns)
-
     def _enter(self, video: EmbeddedVideo, name: str, facts: tuple[int, int], pending: "_Pending") -> VideoRecord:
         """Put the clips of which the pool has no copy among the pending ones."""
-        looks: dict[str, str] = {}
         copied: list[str] = []
-        for (first, last), look, vector in zip(video.frames.tolist(), video.looks, video.vectors, strict=True):
-            place = ClipPlace(name, first, last)
-            if (owner := self._has_copy(vector, look, name, pending)) is not None:
+        for (first, last), looks, vector in zip(video.frames.tolist(), video.looks, video.vectors, strict=True):
+            if (owner := self._has_copy(vector, looks, name, pending)) is not None:
                 copied.append(owner)
             else:
-                pending.enter(place, vector, look)
-                looks[place.frames] = base64.b64encode(look.tobytes()).decode("ascii")
+                pending.enter(ClipPlace(name, first, last), vector, kept_looks(looks))
         others = sorted(set(copied) - {name})
-        return VideoRecord(*facts, looks, len(copied), video.problem, others)
+        return VideoRecord(*facts, len(video.frames) - len(copied), len(copied), video.problem, others)
 
-    def look(self, place: ClipPlace) -> Look | None:
-        """What a clip of the pool looks like; None if its video was not recorded before a crash."""
-        record = self.videos.get(place.video)
-        text = record.looks.get(place.frames) if record else None
-        return np.frombuffer(base64.b64decode(text), np.uint8) if text else None
+    def _has_copy(self, vector: Vectors, looks: Looks, name: str, pending: "_Pending") -> str | None:
+        """Another video that has the same footage, in the pool or about to enter it.
 
-    def _has_copy(self, vector: Vectors, look: Look, name: str, pending: "_Pending") -> str | None:
-        """The video that has the same clip, in the pool or about to enter it; old clips of this one do not count."""
-        same = np.flatnonzero(same_clip(look, pending.looks))
-        if len(same):
-            return ClipPlace.of(pending.ids[same[0]]).video
+        Not this one: a camera that stands still sees much the same all day.
+        """
+        for place, other in pending.looks.items():
+            if place.video != name and same_footage(looks, other):
+                return place.video
         if not len(self.index):
             return None
-        ids, _ = self.index.search(vector[None], 8)
-        for place in map(ClipPlace.of, ids[0]):
-            other = self.look(place) if place.video != name and place.video not in pending.outdated else None
-            if other is not None and same_clip(look, [other]).any():
+        ids, _ = self.index.search(vector[None], _COPIES_AMONG)
+        places = [place for place in map(ClipPlace.of, ids[0]) if place.video not in {name, *pending.outdated}]
+        for place, seen in self.looks(places).items():
+            if seen is not None and same_footage(looks, seen):
                 return place.video
         return None
 
     def _save(self, pending: "_Pending") -> None:
-        staying = set(pending.ids)
-        self.index.remove([clip_id for clip_id in pending.leaving if clip_id not in staying])
-        if pending.ids:
-            self.index.add(pending.ids, np.stack(pending.vectors))
-        if pending.records:
-            self.videos |= pending.records
-            self._write_videos()
-
-    def _write_videos(self) -> None:
-        write_json(self.index.folder / VIDEOS_FILE, {name: asdict(record) for name, record in self.videos.items()})
+        if not pending.records:
+            return
+        with self.index.writing() as connection:
+            for name in pending.records:
+                database.take_out(connection, database.ids_of_video(connection, name))
+            database.enter(connection, pending.clips)
+            database.put_videos(connection, _as_json(pending.records))
+        self.index.settle()
 
 
 class _Pending:
@@ -247,27 +288,21 @@ class _Pending:
 
     def __init__(self, outdated: Set[str]) -> None:
         self.outdated = outdated
-        self.ids: list[str] = []
-        self.vectors: list[Vectors] = []
-        self.looks: list[Look] = []
-        self.leaving: list[str] = []
+        self.clips: list[ClipRow] = []
+        self.looks: dict[ClipPlace, Looks] = {}
         self.records: dict[str, VideoRecord] = {}
 
-    def enter(self, place: ClipPlace, vector: Vectors, look: Look) -> None:
-        self.ids.append(place.id)
-        self.vectors.append(vector)
-        self.looks.append(look)
+    def enter(self, place: ClipPlace, vector: Vectors, looks: Looks) -> None:
+        self.clips.append(ClipRow(place.id, vector, looks.tobytes()))
+        self.looks[place] = looks
 
 
-def _ids_by_video(index: ClipIndex) -> dict[str, list[str]]:
-    by_video: dict[str, list[str]] = {}
-    for clip_id in index.ids:
-        by_video.setdefault(ClipPlace.of(clip_id).video, []).append(str(clip_id))
-    return by_video
+def _as_json(records: dict[str, VideoRecord]) -> dict[str, str]:
+    return {name: json.dumps(asdict(record)) for name, record in records.items()}
 
 
 def _name(path: Path) -> str:
-    return str(path.expanduser().resolve())
+    return os.path.realpath(path)
 
 
 def _facts(path: Path) -> tuple[str, int, int]:

@@ -1,5 +1,6 @@
 """The supports of a query video: its nearest clips in the pool, without itself and its near-copies (eq. 3)."""
 
+import os
 from collections.abc import Collection, Iterable, Iterator, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,9 +13,9 @@ from fewmask.media.addresses import showable
 from fewmask.media.clip_place import ClipPlace
 from fewmask.media.frames import Frame, open_frames
 from fewmask.retrieval.clips import Clip, cut_clips
-from fewmask.retrieval.exact_scan import Vectors
+from fewmask.retrieval.database import Vectors
 from fewmask.retrieval.fixed_features import ClipEmbedder
-from fewmask.retrieval.looks import Look, look_of, same_clip
+from fewmask.retrieval.looks import Looks, same_footage
 from fewmask.retrieval.pool import Pool
 
 _MOST_QUERY_CLIPS = 16
@@ -79,7 +80,7 @@ def retrieve(
     neighbours, copies = nearest_clips(
         pool,
         vectors,
-        [look_of(clip.pictures) for clip in clips],
+        [clip.looks for clip in clips],
         k,
         own=_names([source, *besides]),
         per_video=per_video,
@@ -131,20 +132,20 @@ def random_clips(
 
 def _names(sources: Iterable[str | Path]) -> set[str]:
     """The names under which a pool would hold these; what is no file or folder has none."""
-    return {str(Path(source).expanduser().resolve()) for source in sources if Path(source).exists()}
+    return {os.path.realpath(source) for source in sources if Path(source).exists()}
 
 
 def nearest_clips(
-    pool: Pool, vectors: Vectors, looks: Sequence[Look], k: int, *, own: Set[str], per_video: int = 1
+    pool: Pool, vectors: Vectors, looks: Sequence[Looks], k: int, *, own: Set[str], per_video: int = 1
 ) -> tuple[list[Neighbour], list[str]]:
     """The k best clips over all query vectors, and the videos left out as copies of the query.
 
-    A video of which any clip looks the same as one of the query's is taken for the query under another name.
+    A video of which any clip shares footage with one of the query's is taken for the query under another name.
 
     Args:
         pool: where to look.
         vectors: of the query's clips, [Q, D].
-        looks: of the query's clips, Q of them.
+        looks: of all frames of each of the query's clips, Q of them.
         k: how many.
         own: names in the pool of the query and of what supports it already, left out.
         per_video: most clips from one video.
@@ -153,15 +154,16 @@ def nearest_clips(
     while True:
         ids, scores = pool.index.search(vectors, wanted)
         best = _best_per_clip(ids.ravel().tolist(), scores.ravel().tolist())
-        copies = {place.video for place, _ in best if place.video not in own and _is_copy(pool.look(place), looks)}
+        others = pool.looks([place for place, _ in best if place.video not in own])
+        copies = {place.video for place, kept in others.items() if _is_copy(kept, looks)}
         kept = _thinned([pair for pair in best if pair[0].video not in copies | own], per_video)
         if len(kept) >= k or wanted >= len(pool.index):
             return [Neighbour(place, score) for place, score in kept[:k]], sorted(copies)
         wanted *= 4
 
 
-def _is_copy(look: Look | None, of: Sequence[Look]) -> bool:
-    return look is not None and bool(same_clip(look, of).any())
+def _is_copy(kept: Looks | None, of: Sequence[Looks]) -> bool:
+    return kept is not None and any(same_footage(looks, kept) for looks in of)
 
 
 def _best_per_clip(ids: Sequence[object], scores: Sequence[float]) -> list[tuple[ClipPlace, float]]:
