@@ -88,9 +88,11 @@ def index(
 def _refuse_nothing(pool: "Pool", videos: list[Path]) -> None:
     """Videos of which none could be read are no success, though the pool notes them."""
     from fewmask.errors import VideoError
+    from fewmask.retrieval.pool import video_name
 
-    records = [pool.videos.get(str(video.expanduser().resolve())) for video in videos]
-    problems = [record.problem for record in records if record and record.problem and not record.looks]
+    known = pool.videos
+    records = [known.get(video_name(video)) for video in videos]
+    problems = [record.problem for record in records if record and record.problem and not record.clips]
     if problems and len(problems) == len(videos):
         raise VideoError(f"none of the {len(videos)} videos could be read; {problems[0]}")
 

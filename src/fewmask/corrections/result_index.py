@@ -23,6 +23,7 @@ import numpy.typing as npt
 from fewmask.datasets.json_file import field, integer, number
 from fewmask.datasets.json_records import iterate_json_list
 from fewmask.errors import DatasetError, FewmaskError
+from fewmask.media.given_path import expanded
 from fewmask.media.results import Size
 
 STRETCH = 64
@@ -48,7 +49,7 @@ def cache_folder() -> Path:
     """Where indexes lie: ``FEWMASK_CACHE``, or fewmask in the user's cache folder."""
     own = os.environ.get("FEWMASK_CACHE")
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return (Path(own) if own else Path(base) / "fewmask").expanduser() / "results"
+    return expanded(Path(own) if own else Path(base) / "fewmask") / "results"
 
 
 class ResultIndex:

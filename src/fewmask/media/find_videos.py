@@ -8,6 +8,7 @@ from pathlib import Path
 from fewmask.errors import VideoError
 from fewmask.media.addresses import is_address, showable
 from fewmask.media.file_kinds import IMAGE_SUFFIXES, VIDEO_SUFFIXES, entries, files_below, files_in, folders_in
+from fewmask.media.given_path import expanded
 
 
 def find_videos(paths: Sequence[str | Path]) -> list[Path]:
@@ -20,7 +21,7 @@ def find_videos(paths: Sequence[str | Path]) -> list[Path]:
         VideoError: a path does not exist, or a folder holds neither videos nor pictures.
     """
     found: list[Path] = []
-    for path in (Path(given).expanduser() for given in paths):
+    for path in map(expanded, paths):
         if not path.exists():
             raise VideoError(f"{showable(str(path))}: no such file or folder; check the path")
         found += videos_in(path) if path.is_dir() else [path]
@@ -38,7 +39,7 @@ def find_sources(sources: Sequence[str | Path]) -> list[str | Path]:
     """
     found: dict[str, str | Path] = {}
     for source in sources:
-        path = Path(source).expanduser()
+        path = expanded(source)
         if not is_address(source) and path.exists():
             inside: Sequence[str | Path] = find_videos([path])
         elif not is_address(source) and glob.has_magic(str(source)):

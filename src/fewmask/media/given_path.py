@@ -1,5 +1,6 @@
 """A path as a user's program gives it."""
 
+import os
 from pathlib import Path
 
 from fewmask.errors import FewmaskError
@@ -19,4 +20,9 @@ def given_path(value: object, what: str, error: type[FewmaskError] = FewmaskErro
     if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
         shown = f"of type {type(value).__name__}" if not isinstance(value, str) else repr(value)
         raise error(f"{what} is {shown}; give a path")
-    return Path(value).expanduser()
+    return expanded(value)
+
+
+def expanded(path: str | Path) -> Path:
+    """The path with ``~`` resolved; that of a user who is not there stays as it is, and is then not found."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - Path.expanduser raises where there is no such user

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fewmask.errors import CheckpointError, ConfigError, VideoError
 from fewmask.media.addresses import showable
+from fewmask.media.given_path import expanded
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def check_weights(name: str | Path) -> None:
     Raises:
         CheckpointError: it looks like a path, and nothing is there.
     """
-    path = Path(name).expanduser()
+    path = expanded(name)
     is_path = isinstance(name, Path) or path.is_absolute() or str(name).startswith((".", "~")) or name.count("/") > 1
     if is_path and not _exists(path):
         raise CheckpointError(f"{name}: no such file or folder; give weights that are there")
@@ -102,6 +103,6 @@ def check_choice(value: str | None, choices: Collection[str], what: str) -> None
 
 def _exists(path: str | Path) -> bool:
     try:
-        return Path(path).expanduser().exists()
+        return expanded(path).exists()
     except (OSError, RuntimeError, ValueError):  # a name too long, an unknown user's home, a NUL character
         return False

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from fewmask.errors import ConfigError
+from fewmask.media.given_path import expanded
 from fewmask.pipelines.early_checks import check_choice
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class ClassShown:
     def __post_init__(self) -> None:
         check_choice(self.instances, self.INSTANCES, "instances")
         for option, path in (("support", self.support), ("negative", self.negative)):
-            if path is not None and not path.expanduser().exists():
+            if path is not None and not expanded(path).exists():
                 raise ConfigError(f"{path}: no such file or folder; --{option} takes pictures with masks")
 
 
@@ -146,14 +147,14 @@ class SharedWithPool:
             ):  # fmt: skip
                 if is_set:
                     raise ConfigError(f"{option} cannot be used without --pool; leave it out")
-        elif not self.pool.expanduser().is_dir():
+        elif not expanded(self.pool).is_dir():
             raise ConfigError(f"{self.pool}: no index there; make one with `fewmask index`")
         if self.seed and not self.random_supports:
             raise ConfigError("--seed cannot be used without --random-supports; leave it out")
         if self.shots < max(1, len(self.support_video)):
             raise ConfigError(f"{len(self.support_video)} supports are given for -k {self.shots}; raise -k")
         for path in self.support_video:
-            if not path.expanduser().exists():
+            if not expanded(path).exists():
                 raise ConfigError(f"{path}: no such file or folder; --support-video takes a video or picture")
 
 

@@ -154,7 +154,7 @@ class Pool:
     def remove(self, videos: Iterable[Path]) -> int:
         """Take videos and their clips out; returns how many were there."""
         records = self.videos
-        names = {_name(path) for path in videos} & (records.keys() | set(self._videos_with_clips()))
+        names = {video_name(path) for path in videos} & (records.keys() | set(self._videos_with_clips()))
         if names:
             again = self._forget_copies_of(names, records, write=False)
             with self.index.writing() as connection:
@@ -174,7 +174,7 @@ class Pool:
         names = [*self.videos, *self._videos_with_clips()]
         found: dict[str, None] = {}
         for source in sources:
-            place = Path(_name(source))
+            place = Path(video_name(source))
             matching = [name for name in names if Path(name) == place or place in Path(name).parents]
             if not matching:
                 raise FewmaskError(f"{source}: neither a video of {self.index.folder} nor a folder of some")
@@ -301,7 +301,8 @@ def _as_json(records: dict[str, VideoRecord]) -> dict[str, str]:
     return {name: json.dumps(asdict(record)) for name, record in records.items()}
 
 
-def _name(path: Path) -> str:
+def video_name(path: Path) -> str:
+    """The name under which a pool holds a video: its whole path, links resolved."""
     return os.path.realpath(path)
 
 
@@ -310,5 +311,5 @@ def _facts(path: Path) -> tuple[str, int, int]:
     try:
         status = path.stat()
     except OSError:
-        return _name(path), 0, 0
-    return _name(path), 0 if path.is_dir() else status.st_size, status.st_mtime_ns
+        return video_name(path), 0, 0
+    return video_name(path), 0 if path.is_dir() else status.st_size, status.st_mtime_ns

@@ -15,6 +15,7 @@ from fewmask.errors import DatasetError, VideoError
 from fewmask.media import rle
 from fewmask.media.file_kinds import IMAGE_SUFFIXES, VIDEO_SUFFIXES, entries, files_in, natural_key
 from fewmask.media.frames import open_frames
+from fewmask.media.given_path import expanded
 from fewmask.media.image_pixels import read_rgb
 
 MAX_PICTURES = 256
@@ -99,7 +100,7 @@ def read_support(support: Support) -> SupportSet:
         return support
     if not isinstance(support, str | Path):
         return SupportSet({DEFAULT_NAME: tuple(_pairs(support))})
-    path = Path(support).expanduser()
+    path = expanded(support)
     if path.suffix.lower() == ".json" and path.is_file():
         return _read_coco(path)
     if not path.is_dir():
