@@ -24,7 +24,7 @@ def test_a_home_is_expanded(monkeypatch, tmp_path):
         lambda name: find_videos([name]),
         open_frames,
         lambda name: check_files({"--from": Path(name)}),
-        lambda name: check_weights(name),
+        check_weights,
         read_support,
     ],
 )

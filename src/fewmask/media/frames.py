@@ -10,6 +10,7 @@ from typing import Any
 from fewmask.errors import VideoError
 from fewmask.media.addresses import showable
 from fewmask.media.frame_source import Frame, FrameSource
+from fewmask.media.given_path import expanded
 
 __all__ = ["Frame", "FrameSource", "Source", "open_frames", "opened"]
 
@@ -117,7 +118,7 @@ def _open_text(source: str | Path, start: int, skip_broken: bool) -> FrameSource
         from fewmask.media.live import open_address
 
         return open_address(text, start=start, skip_broken=skip_broken)
-    path = Path(source).expanduser()
+    path = expanded(source)
     if path.is_dir():
         return _open_pictures(images_in_folder(path), path.resolve().name, start, skip_broken)
     if path.exists():

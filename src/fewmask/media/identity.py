@@ -16,6 +16,7 @@ from typing import Any
 
 from fewmask.errors import ConfigError
 from fewmask.media.addresses import address_digest, is_address, showable
+from fewmask.media.given_path import expanded
 from fewmask.media.writer_lock import LOCK_FILE
 
 _WHOLE_BYTES = 64 << 20
@@ -52,7 +53,7 @@ def identity(value: Any) -> Any:
         return {"path": showable(value), "sha256": address_digest(value)}
     if not isinstance(value, str | Path):
         return value
-    path = Path(value).expanduser()
+    path = expanded(value)
     try:
         if path.is_dir():
             return {"path": str(path.resolve()), **_of_files(path, list(_files_below(path)))}
@@ -80,7 +81,7 @@ def _content(value: Any) -> Any:
 
 def _of_list(values: Sequence[Any]) -> Any:
     """Many files as one digest, with their names; a list of other things one by one."""
-    paths = [Path(value).expanduser() for value in values if isinstance(value, str | Path) and not is_address(value)]
+    paths = [expanded(value) for value in values if isinstance(value, str | Path) and not is_address(value)]
     if len(paths) == len(values) > 1 and all(path.is_file() for path in paths):
         return {"path": str(paths[0].parent), **_of_files(None, paths)}
     return [identity(value) for value in values]

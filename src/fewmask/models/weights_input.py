@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from fewmask.media.given_path import expanded
+
 
 def weights_input(weights: str | Path | None, bundled: Path | None = None) -> Any:
     """What `fewmask.media.identity` makes an identity of; equal only for equal weights.
@@ -13,7 +15,7 @@ def weights_input(weights: str | Path | None, bundled: Path | None = None) -> An
     """
     if weights is None:
         return bundled
-    path = Path(weights).expanduser()
+    path = expanded(weights)
     if path.exists():
         return path
     if bundled is not None and (bundled / str(weights)).exists():

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from fewmask.corrections.corrected_run import is_run
 from fewmask.errors import ConfigError, FewmaskError
 from fewmask.media.file_kinds import IMAGE_SUFFIXES, VIDEO_SUFFIXES, is_litter
+from fewmask.media.given_path import expanded
 
 Kind = Literal["run", "dataset", "pool", "video"]
 _DEPTH = 3  # folders below an opened one that are looked into
@@ -52,7 +53,7 @@ class Library:
         Raises:
             ConfigError: there is nothing, or nothing of these.
         """
-        place = Path(path).expanduser()
+        place = expanded(path)
         if not place.exists():
             raise ConfigError(f"{path}: no such file or folder; check the path")
         found = list(_things_in(place.resolve(), _DEPTH))[:_MOST]
@@ -62,7 +63,7 @@ class Library:
 
     def add(self, kind: Kind, path: Path) -> Thing:
         """Take up one thing whose kind is known; a second time gives the same."""
-        place = path.expanduser().resolve()
+        place = expanded(path).resolve()
         identity = f"{kind[0]}{hashlib.sha256(os.fsencode(place)).hexdigest()[:12]}"
         with self._lock:
             if identity not in self._things:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fewmask.errors import ConfigError
+from fewmask.media.given_path import expanded
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def serve(request: StudioRequest, tell: Callable[[str], None]) -> None:
     except ImportError as error:
         raise ConfigError(f"the studio needs more packages ({error.name}): pip install 'fewmask[studio]'") from error
     check_address(request.host, request.token)
-    context = Context(request.out.expanduser().resolve(), sam=request.sam)
+    context = Context(expanded(request.out).resolve(), sam=request.sam)
     for path in request.paths:
         context.library.open(path)
     context.open_results()
