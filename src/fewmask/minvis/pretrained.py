@@ -11,17 +11,18 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
 from fewmask.errors import CheckpointError
-from fewmask.media.atomic import whole_file, write_json
+from fewmask.media.atomic import write_json
 from fewmask.media.given_path import given_path
 from fewmask.minvis.architecture import Architecture, build
 from fewmask.minvis.dense.weights import is_dense, load_dense
 from fewmask.minvis.loading import load_segmenter
 from fewmask.minvis.mask2former import Mask2FormerSegmenter
 from fewmask.minvis.segmenter import QuerySegmenter
+from fewmask.models.weights_file import halved, save_weights
 
 BUNDLED = "small"
 CLASS_HEAD = ("class_predictor.", "criterion.")  # what depends on the number of classes
@@ -68,14 +69,7 @@ def save_small(
     network: nn.Module, architecture: Architecture, folder: Path, *, categories: list[str], short_side: int | None
 ) -> None:
     """Write a small network, its floating point weights in half precision but running statistics in float32."""
-    state = {
-        key: value.detach().cpu().contiguous() if "running_" in key or not value.is_floating_point()
-        else value.detach().cpu().half().contiguous()
-        for key, value in network.state_dict().items()
-    }  # fmt: skip
-    folder.mkdir(parents=True, exist_ok=True)
-    with whole_file(folder / "model.safetensors") as temporary:
-        save_file(state, temporary)
+    save_weights(halved(network.state_dict()), folder)
     write_json(
         folder / "architecture.json",
         {"network": architecture.to_dict(), "categories": categories, "short_side": short_side},

@@ -17,13 +17,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from fewmask.errors import CheckpointError, ConfigError
-from fewmask.media.atomic import whole_file, write_json
-from fewmask.models.checkpoint_file import load_exactly, read_checkpoint
+from fewmask.media.atomic import write_json
 from fewmask.models.imagenet_pixels import normalised
+from fewmask.models.weights_file import WEIGHTS, halved, load_weights, save_weights
 
 MOBILENET = "mobilenet_v2"
 
@@ -118,9 +117,7 @@ class ClipEncoder:
             network = ClipNetwork(EncoderConfig(**json.loads(path.read_text(encoding="utf-8"))))
         except (OSError, ValueError, TypeError, ValidationError) as error:
             raise CheckpointError(f"{path}: not the description of a clip encoder ({error})") from error
-        weights = Path(folder) / "model.safetensors"
-        state = {name: value.float() for name, value in read_checkpoint(weights).items()}
-        load_exactly(network, state, weights)
+        load_weights(network, Path(folder))
         return cls(network, encoder_name(folder), torch.device(device))
 
     @torch.inference_mode()
@@ -147,7 +144,7 @@ def encoder_name(folder: str | Path) -> str:
     Raises:
         CheckpointError: there are none.
     """
-    weights = Path(folder) / "model.safetensors"
+    weights = Path(folder) / WEIGHTS
     try:
         return f"clip-encoder-{hashlib.sha256(weights.read_bytes()).hexdigest()[:12]}"
     except OSError as error:
@@ -156,13 +153,7 @@ def encoder_name(folder: str | Path) -> str:
 
 def save_encoder(network: ClipNetwork, folder: Path) -> None:
     """Write ``encoder.json`` and ``model.safetensors`` (half precision, statistics in float32)."""
-    folder.mkdir(parents=True, exist_ok=True)
-    state = {
-        name: (value.half() if value.is_floating_point() and "running_" not in name else value).cpu().contiguous()
-        for name, value in network.state_dict().items()
-    }
-    with whole_file(folder / "model.safetensors") as temporary:
-        save_file(state, temporary)
+    save_weights(halved(network.state_dict()), folder)
     write_json(folder / "encoder.json", network.config.model_dump(), indent=1)
 
 

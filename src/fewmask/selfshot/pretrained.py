@@ -5,24 +5,18 @@ from pathlib import Path
 
 import torch
 from pydantic import ValidationError
-from safetensors.torch import save_file
 
 from fewmask.errors import CheckpointError
-from fewmask.media.atomic import whole_file, write_json
-from fewmask.models.checkpoint_file import load_exactly, read_checkpoint
+from fewmask.media.atomic import write_json
+from fewmask.models.checkpoint_file import read_checkpoint
+from fewmask.models.weights_file import halved, load_weights, save_weights
 from fewmask.selfshot.backbone import Backbone
 from fewmask.selfshot.transformer import CommonInstanceTransformer, TransformerConfig
 
 
 def save_transformer(network: CommonInstanceTransformer, folder: Path) -> None:
     """Write the folder, weights in half precision, running statistics in float32."""
-    folder.mkdir(parents=True, exist_ok=True)
-    state = {
-        name: (value.half() if value.is_floating_point() and "running_" not in name else value).cpu().contiguous()
-        for name, value in network.state_dict().items()
-    }
-    with whole_file(folder / "model.safetensors") as temporary:
-        save_file(state, temporary)
+    save_weights(halved(network.state_dict()), folder)
     write_json(folder / "transformer.json", network.config.model_dump(mode="json"), indent=1)
 
 
@@ -37,11 +31,7 @@ def load_transformer(folder: str | Path, *, device: str | torch.device = "cpu") 
         network = CommonInstanceTransformer(TransformerConfig(**json.loads(path.read_text(encoding="utf-8"))))
     except (OSError, ValueError, TypeError, ValidationError) as error:
         raise CheckpointError(f"{path}: not the description of a Self-Shot transformer ({error})") from error
-    weights = Path(folder) / "model.safetensors"
-    state = read_checkpoint(weights)
-    load_exactly(
-        network, {name: value.float() if value.is_floating_point() else value for name, value in state.items()}, weights
-    )
+    load_weights(network, Path(folder))
     return network.to(device).eval()
 
 

@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from fewmask.errors import CheckpointError
-from fewmask.media.atomic import whole_file, write_json
+from fewmask.media.atomic import write_json
 from fewmask.models.checkpoint_file import read_checkpoint
+from fewmask.models.weights_file import WEIGHTS, save_weights
 from fewmask.vipmt.config import PAPER, VIPMTConfig
 from fewmask.vipmt.network import VIPMTNetwork
 
-WEIGHTS_NAME = "model.safetensors"
 CONFIG_NAME = "config.json"
 
 # Released name (regular expression) -> our name. Within an iteration l the released lists are indexed by l.
@@ -168,15 +167,14 @@ def convert_checkpoint(path: Path | str, out: Path | str) -> ConversionReport:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise CheckpointError(f"{out}: already there; give an empty or new folder")
     weights, report = convert_state_dict(read_checkpoint(path), str(path))
-    save_weights(weights, PAPER, out)
+    save_network(weights, PAPER, out)
     write_json(out / "conversion.json", asdict(report), indent=1)
     return report
 
 
-def save_weights(weights: Mapping[str, Tensor], config: VIPMTConfig, folder: Path) -> None:
+def save_network(weights: Mapping[str, Tensor], config: VIPMTConfig, folder: Path) -> None:
     """Write weights and configuration to ``folder``, each file whole."""
-    with whole_file(folder / WEIGHTS_NAME) as temporary:
-        save_file({key: value.contiguous() for key, value in weights.items()}, temporary)
+    save_weights(weights, folder)
     write_json(folder / CONFIG_NAME, config.to_dict(), indent=1)
 
 
@@ -186,10 +184,10 @@ def load_network(folder: Path, **changes: Any) -> VIPMTNetwork:
     Raises:
         CheckpointError: no saved network there, or its weights do not fit its configuration.
     """
-    config_file, weights_file = folder / CONFIG_NAME, folder / WEIGHTS_NAME
+    config_file, weights_file = folder / CONFIG_NAME, folder / WEIGHTS
     if not config_file.is_file() or not weights_file.is_file():
         raise CheckpointError(
-            f"{folder}: no {CONFIG_NAME} and {WEIGHTS_NAME} there; give a folder written by "
+            f"{folder}: no {CONFIG_NAME} and {WEIGHTS} there; give a folder written by "
             "`fewmask convert vipmt` or `fewmask train vipmt`"
         )
     try:

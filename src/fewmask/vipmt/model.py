@@ -12,8 +12,9 @@ from fewmask.media.frames import Source, opened
 from fewmask.media.given_path import given_path
 from fewmask.media.results import FrameResult
 from fewmask.models.device import resolve_device
+from fewmask.models.weights_file import halved
 from fewmask.vipmt.config import VIPMTConfig
-from fewmask.vipmt.convert import load_network, save_weights
+from fewmask.vipmt.convert import load_network, save_network
 from fewmask.vipmt.network import VIPMTNetwork
 from fewmask.vipmt.stream import ClipStream, FittedSupport, fit_support
 from fewmask.vipmt.support import Support, read_support
@@ -77,12 +78,7 @@ class VIPMT:
         """
         folder = Path(folder)
         weights = self.network.state_dict()
-        if half:
-            weights = {
-                key: value if "running_" in key or not value.is_floating_point() else value.half()
-                for key, value in weights.items()
-            }
-        save_weights(weights, self.network.config, folder)
+        save_network(halved(weights) if half else weights, self.network.config, folder)
         return folder
 
     def fit(self, support: Support) -> "FittedVIPMT":

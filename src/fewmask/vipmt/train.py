@@ -16,7 +16,7 @@ from fewmask.models.checkpoint_file import read_checkpoint
 from fewmask.training.settings import TrainSettings
 from fewmask.vipmt.collapse import differing_share
 from fewmask.vipmt.config import VIPMTConfig
-from fewmask.vipmt.convert import save_weights
+from fewmask.vipmt.convert import save_network
 from fewmask.vipmt.episodes import (
     EpisodeSampler,
     Shot,
@@ -224,7 +224,7 @@ class VIPMTTask:
 
     def save(self, folder: Path) -> None:
         """Write weights as `VIPMT.from_pretrained` reads them."""
-        save_weights(self.network.state_dict(), self._vipmt.config, folder)
+        save_network(self.network.state_dict(), self._vipmt.config, folder)
 
     def encode(self, episode: TrainingEpisode, shots: Sequence[Shot]) -> tuple[Exemplars, Tensor]:
         """Shots of an episode as exemplars, and their masks."""
