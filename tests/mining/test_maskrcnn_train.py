@@ -17,7 +17,8 @@ from fewmask.errors import CheckpointError
 from fewmask.mining.maskrcnn import MaskRcnnProposals, class_agnostic_maskrcnn
 from fewmask.mining.maskrcnn_initial import load_initial
 from fewmask.mining.maskrcnn_train import MaskRcnnRecipe, MaskRcnnTask
-from fewmask.pipelines.train import TrainRequest, train_maskrcnn
+from fewmask.pipelines.train import train_maskrcnn
+from fewmask.pipelines.train_request import TrainRequest
 
 RECIPES = Path(__file__).parents[2] / "recipes" / "mining"
 TINY = """

@@ -5,8 +5,8 @@ import json
 import numpy as np
 from PIL import Image
 
-from fewmask.datasets.ytvis import write_ytvis
 from fewmask.datasets.ytvis_types import YtvisCategory, YtvisDataset, YtvisVideo, annotation_from_masks
+from fewmask.datasets.ytvis_write import write_ytvis
 from fewmask.media import rle
 
 TINY = """

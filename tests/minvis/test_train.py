@@ -18,7 +18,8 @@ from fewmask.minvis.augment import Augmentation, LabelledFrame, paste, view
 from fewmask.minvis.pretrained import load_small
 from fewmask.minvis.train import MinvisRecipe, MinvisTask
 from fewmask.minvis.training_data import coco_data, ytvis_data
-from fewmask.pipelines.train import read_recipe, train_minvis
+from fewmask.pipelines.recipes import read_recipe
+from fewmask.pipelines.train import train_minvis
 from fewmask.pipelines.train_request import TrainRequest
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes" / "minvis").rglob("*.toml"))

@@ -21,6 +21,7 @@ from fewmask.minvis.train import MinvisRecipe
 from fewmask.models.checkpoint_file import read_checkpoint
 from fewmask.pipelines.mine import run_mine
 from fewmask.pipelines.mine_request import MineRequest
+from fewmask.pipelines.recipes import read_recipe
 from fewmask.pipelines.refine import (
     MASK_RCNN_RECIPE,
     RECIPE,
@@ -29,7 +30,6 @@ from fewmask.pipelines.refine import (
     run_refine,
     training_mix,
 )
-from fewmask.pipelines.train import read_recipe
 
 TINY = Architecture(
     backbone="timm:mobilenetv3_small_050", queries=6, width=32, encoder_layers=1, decoder_layers=1, feedforward=32

@@ -10,13 +10,13 @@ import cv2
 import numpy as np
 
 from fewmask.corrections.corrected_run import CorrectedRun
-from fewmask.datasets.ytvis import write_ytvis
 from fewmask.datasets.ytvis_types import (
     YtvisCategory,
     YtvisDataset,
     YtvisVideo,
     annotation_from_masks,
 )
+from fewmask.datasets.ytvis_write import write_ytvis
 from fewmask.errors import ConfigError
 from fewmask.exports.davis import pixel_values, write_davis_frame
 from fewmask.exports.video_result import VideoResult

@@ -19,8 +19,9 @@ from fewmask.datasets.video_coco import frames_as_pictures, has_tracks, pictures
 from fewmask.datasets.video_list import video_folders
 from fewmask.datasets.vspw import read_vspw, write_vspw
 from fewmask.datasets.whole_folder import refuse_overwrite
-from fewmask.datasets.ytvis import read_ytvis, write_ytvis
+from fewmask.datasets.ytvis import read_ytvis
 from fewmask.datasets.ytvis_types import YtvisDataset
+from fewmask.datasets.ytvis_write import write_ytvis
 from fewmask.errors import DatasetError
 
 Overlap = Literal["refuse", "smaller"]

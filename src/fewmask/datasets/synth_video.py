@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fewmask.datasets import synth_background
-from fewmask.datasets.copy_paste import OPAQUE_FROM, Canvas, CutOut, CutOuts, cover, paste, resized
+from fewmask.datasets.canvas import OPAQUE_FROM, Canvas, CutOut, cover, paste, resized
+from fewmask.datasets.copy_paste import CutOuts
 from fewmask.datasets.synth_background import Background
 from fewmask.datasets.synth_config import SynthConfig
 from fewmask.datasets.synth_motion import ObjectMotion, camera_path, object_paths, smooth

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from fewmask.datasets.coco import CocoAnnotation, CocoDataset, CocoImage, annotation_of, write_coco
-from fewmask.datasets.ytvis import write_ytvis
 from fewmask.datasets.ytvis_types import YtvisAnnotation, YtvisCategory, YtvisDataset, YtvisVideo, annotation_from_masks
+from fewmask.datasets.ytvis_write import write_ytvis
 from fewmask.media.atomic import write_text
 from fewmask.mining.mined_video import CATEGORY, MinedMask, MinedVideo
 

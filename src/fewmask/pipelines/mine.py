@@ -1,14 +1,12 @@
 """From a user's request to a mined dataset: which proposals, which cues, recorded in the manifest."""
 
 import os
-import tomllib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 
 from fewmask.errors import ConfigError
 from fewmask.media.find_videos import find_sources
@@ -25,6 +23,7 @@ from fewmask.minvis.pretrained import folder_of, load
 from fewmask.models.device import resolve_device
 from fewmask.models.weights_input import weights_input
 from fewmask.pipelines.mine_request import MineRequest
+from fewmask.pipelines.recipes import checked, read_toml
 
 MINVIS_SCORE_THRESHOLD = 0.7
 """`MiningSettings.score_threshold` for MinVIS proposals, where the user sets none.
@@ -142,21 +141,9 @@ def _flow(request: MineRequest, device: str) -> Callable[[], FlowEstimator]:
 
 
 def _settings(request: MineRequest) -> MiningSettings:
-    given: dict[str, Any] = {}
     usual = {"score_threshold": MINVIS_SCORE_THRESHOLD} if request.proposals == "minvis" else {}
-    if request.settings_file is not None:
-        try:
-            given = tomllib.loads(request.settings_file.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ConfigError(f"{request.settings_file}: cannot be read ({error.strerror})") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{request.settings_file}: not TOML ({error})") from error
-    try:
-        return MiningSettings.model_validate({**usual, **given, **request.settings})
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"{request.settings_file or 'settings'}: {key}: {first['msg']}") from error
+    given = {} if request.settings_file is None else read_toml(request.settings_file)
+    return checked({**usual, **given, **request.settings}, MiningSettings, str(request.settings_file or "settings"))
 
 
 def _workers(videos: int, device: str) -> int:

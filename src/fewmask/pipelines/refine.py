@@ -24,7 +24,7 @@ from fewmask.minvis.training_data import TrainingData, coco_data
 from fewmask.models.device import resolve_device
 from fewmask.pipelines.mine import proposer_weights, run_mine
 from fewmask.pipelines.mine_request import MineRequest, RefineRequest
-from fewmask.pipelines.train import read_recipe
+from fewmask.pipelines.recipes import read_recipe
 from fewmask.training.loop import StepReport, TrainTask, train
 
 # Short and careful: mined masks are noisy and miss objects, and what is not marked counts as background.

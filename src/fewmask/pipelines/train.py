@@ -1,16 +1,12 @@
-"""From a recipe file to a training run, for every model that can be trained."""
+"""What each model that can be trained is trained on, and with which task; `train_run.py` does the rest."""
 
-import os
-import tomllib
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
-import torch.distributed as dist
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
@@ -20,19 +16,16 @@ from fewmask.datasets.json_file import load_object
 from fewmask.datasets.picture_files import picture_files
 from fewmask.datasets.ytvis import read_ytvis
 from fewmask.errors import CheckpointError, ConfigError, DatasetError
-from fewmask.media.run_directory import RunDirectory
 from fewmask.minvis.dense.recipe import DenseRecipe
 from fewmask.minvis.dense.train import DenseTask
 from fewmask.minvis.pretrained import folder_of
 from fewmask.minvis.train import MinvisRecipe, MinvisTask
 from fewmask.minvis.training_data import TrainingData, coco_data, joined, ytvis_data
-from fewmask.models.device import resolve_device
 from fewmask.models.weights_input import weights_input
+from fewmask.pipelines.recipes import read_recipe, read_toml
 from fewmask.pipelines.train_request import TrainRequest
-from fewmask.training.loop import TrainTask, train
-from fewmask.training.settings import TrainSettings
-
-Recipe = TypeVar("Recipe", bound=BaseModel)
+from fewmask.pipelines.train_run import run_training
+from fewmask.training.loop import TrainTask
 
 
 def train_minvis(
@@ -61,7 +54,7 @@ def train_minvis(
     Raises:
         FewmaskError: a recipe, dataset, checkpoint or folder that cannot be used.
     """
-    dense = _kind_of(request.recipe) == "dense"
+    dense = read_toml(request.recipe).get("kind") == "dense"
     recipe: MinvisRecipe | DenseRecipe = (
         read_recipe(request.recipe, DenseRecipe) if dense else read_recipe(request.recipe, MinvisRecipe)
     )
@@ -82,7 +75,7 @@ def train_minvis(
         "initial": initial,
         "start_from": None if start_from is None else weights_input(folder_of(start_from)),
     }
-    return _run(request, "minvis", recipe, recipe.train, task, inputs)
+    return run_training(request, "minvis", recipe, recipe.train, task, inputs)
 
 
 def train_vipmt(
@@ -115,7 +108,7 @@ def train_vipmt(
     inputs |= {f"also {place}": path for place, path in enumerate(also, start=1)}
     if start_from is not None:
         inputs["start_from"] = start_from
-    return _run(
+    return run_training(
         request,
         "vipmt",
         recipe,
@@ -147,7 +140,7 @@ def train_selfshot(
 
     recipe = read_recipe(request.recipe, TransformerRecipe)
     kept_back = None if held_out is None else (read_ytvis(held_out), held_out.parent / "JPEGImages")
-    return _run(
+    return run_training(
         request, "selfshot", recipe, recipe.train,
         lambda: TransformerTask(recipe, read_ytvis(data), images or data.parent / "JPEGImages", initial, kept_back),
         {**_labelled(data, images), "initial": initial,
@@ -172,7 +165,7 @@ def train_clip_encoder(
 
     recipe = read_recipe(request.recipe, ClipEncoderRecipe)
     found = find_videos(videos)
-    return _run(
+    return run_training(
         request, "clip-encoder", recipe, recipe.train,
         lambda: ClipEncoderTask(recipe, found, request.out / "frames", initial),
         {"videos": found, "initial": initial},
@@ -226,7 +219,7 @@ def train_background(
         "initial": initial,
         "require": require,
     }
-    return _run(request, "background", recipe, recipe.settings, task, inputs)
+    return run_training(request, "background", recipe, recipe.settings, task, inputs)
 
 
 def train_maskrcnn(
@@ -264,68 +257,12 @@ def train_maskrcnn(
         return MaskRcnnTask(recipe, network, [kept], held_out, frozen_norms=initial is not None)
 
     inputs = {**_labelled(data, images), "hold_out": hold_out, "initial": initial, "require": require}
-    return _run(request, "maskrcnn", recipe, recipe.train, task, inputs)
-
-
-def read_recipe(path: Path, kind: type[Recipe]) -> Recipe:
-    """A recipe file of one kind.
-
-    Raises:
-        ConfigError: missing, not TOML, or a key or value that cannot be; the message names it.
-    """
-    try:
-        return kind.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}); see recipes/ for examples") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not TOML ({error})") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"{path}: {key + ': ' if key else ''}{first['msg']}") from error
+    return run_training(request, "maskrcnn", recipe, recipe.train, task, inputs)
 
 
 def _labelled(data: Path, images: Path | None, name: str = "data") -> dict[str, Any]:
     """An annotation file and its pictures, as inputs of a run."""
     return {name: data, f"{name} pictures": picture_files(data, images)}
-
-
-def _run(
-    request: TrainRequest, model: str, recipe: BaseModel, settings: TrainSettings, make: Callable[[], TrainTask],
-    inputs: Mapping[str, Any],
-) -> dict[str, float]:  # fmt: skip
-    """Train into the run's folder; under torchrun one process per device, the first of which writes."""
-    if request.steps is not None:
-        kept = tuple(milestone for milestone in settings.milestones if milestone < request.steps)
-        settings = settings.model_copy(update={"steps": request.steps, "milestones": kept})
-    device = _join_processes(request.device)
-    try:
-        task = make()
-        first = not dist.is_initialized() or dist.get_rank() == 0
-        run = RunDirectory.create(
-            request.out,
-            command=["fewmask", "train", model, str(request.recipe)],
-            inputs=inputs,
-            settings={**recipe.model_dump(mode="json"), "train": settings.model_dump(mode="json")},
-            resume=request.resume,
-        ) if first else None  # fmt: skip
-        with run or nullcontext():
-            figures = train(task, settings, request.out, device=device, resume=request.resume, report=request.report)
-            if run is not None:
-                run.update({"figures": figures})
-                run.finish()
-    finally:
-        if dist.is_initialized():
-            dist.destroy_process_group()
-    return figures
-
-
-def _kind_of(recipe: Path) -> Any:
-    """What the recipe calls itself; None where it does not, or cannot be read (which `read_recipe` tells)."""
-    try:
-        return tomllib.loads(recipe.read_text(encoding="utf-8")).get("kind")
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError):
-        return None
 
 
 def _with_frames(recipe: MinvisRecipe | DenseRecipe, frames: float) -> MinvisRecipe | DenseRecipe:
@@ -373,18 +310,6 @@ def _split(dataset: CocoDataset, hold_out: int) -> tuple[CocoDataset, CocoDatase
         annotations = tuple(annotation for annotation in dataset.annotations if annotation.image_id in ids)
         parts.append(replace(dataset, images=images, annotations=annotations))
     return parts[0], parts[1]
-
-
-def _join_processes(device: str) -> torch.device:
-    """Join torchrun's group where there is one; the device of this process."""
-    where = resolve_device(device)
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or "LOCAL_RANK" not in os.environ:
-        return where
-    if where.type == "cuda":
-        where = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-        torch.cuda.set_device(where)
-    dist.init_process_group("nccl" if where.type == "cuda" else "gloo")
-    return where
 
 
 def _initial_weights(path: Path) -> dict[str, torch.Tensor]:
