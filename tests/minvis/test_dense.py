@@ -16,9 +16,9 @@ from fewmask.minvis.dense.assignment import MOST, SIZES, candidates, choose
 from fewmask.minvis.dense.losses import DenseTargets, LossWeights, contrast, dense_loss, quality_focal
 from fewmask.minvis.dense.network import DenseNetwork, DenseShape, places_of, position_code
 from fewmask.minvis.dense.recipe import DenseRecipe
-from fewmask.minvis.dense.segmenter import QUERIES, DenseSegmenter
+from fewmask.minvis.dense.segmenter import QUERIES, DenseSegmenter, load_dense
 from fewmask.minvis.dense.train import DenseTask
-from fewmask.minvis.dense.weights import load_dense, save_dense
+from fewmask.minvis.dense.weights import save_dense
 from fewmask.minvis.pretrained import load
 from fewmask.minvis.stream import MinVIS
 from fewmask.minvis.training_data import coco_data, joined

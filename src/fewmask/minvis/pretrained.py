@@ -18,7 +18,8 @@ from fewmask.errors import CheckpointError
 from fewmask.media.atomic import write_json
 from fewmask.media.given_path import given_path
 from fewmask.minvis.architecture import Architecture, build
-from fewmask.minvis.dense.weights import is_dense, load_dense
+from fewmask.minvis.dense.segmenter import load_dense
+from fewmask.minvis.dense.weights import is_dense
 from fewmask.minvis.loading import load_segmenter
 from fewmask.minvis.mask2former import Mask2FormerSegmenter
 from fewmask.minvis.segmenter import QuerySegmenter

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from fewmask.minvis.dense.network import DenseNetwork
 from fewmask.minvis.dense.queries import queries_of
+from fewmask.minvis.dense.weights import load_dense_network, save_dense
 from fewmask.minvis.pixels import DEFAULT_MAX_SIZE, Frames, PixelNormalisation, prepare_pixels
 from fewmask.minvis.segmenter import SegmenterOutput
 
@@ -93,8 +94,6 @@ class DenseSegmenter(nn.Module):
 
     def save(self, folder: str | Path) -> None:
         """Write the weights and their description, as `fewmask.minvis.pretrained.load` reads them."""
-        from fewmask.minvis.dense.weights import save_dense
-
         save_dense(self.network, Path(folder), names=self.names, short_side=self.short_side)
 
 
@@ -106,3 +105,15 @@ def _class_logits(objectness: Tensor, classes: Tensor) -> Tensor:
     probability.scatter_(2, name[..., None], objectness[..., None].clamp(min=_LEAST))
     probability[..., -1] = (1 - objectness).clamp(min=_LEAST)
     return probability.log()
+
+
+def load_dense(
+    folder: Path, *, device: str | torch.device = "cpu", autocast_dtype: torch.dtype | None = None
+) -> DenseSegmenter:
+    """Read what `save_dense` wrote; computes in float32 unless ``autocast_dtype`` says otherwise.
+
+    Raises:
+        CheckpointError: missing, damaged, or the weights do not fit the description.
+    """
+    network, names, short_side = load_dense_network(folder)
+    return DenseSegmenter(network, names, short_side=short_side, autocast_dtype=autocast_dtype).to(device)

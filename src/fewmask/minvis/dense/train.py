@@ -16,10 +16,11 @@ from fewmask.minvis.dense.losses import DenseTargets, dense_loss
 from fewmask.minvis.dense.network import DenseNetwork
 from fewmask.minvis.dense.recipe import DenseRecipe
 from fewmask.minvis.dense.segmenter import DenseSegmenter
-from fewmask.minvis.dense.weights import WEIGHTS, fill, save_dense
+from fewmask.minvis.dense.weights import fill, save_dense
 from fewmask.minvis.pixels import PixelNormalisation
 from fewmask.minvis.pretrained import folder_of
 from fewmask.minvis.training_data import FrameLabels, TrainingData
+from fewmask.models.weights_file import WEIGHTS
 
 _BACKBONE_OF_SMALL = "model.pixel_level_module.encoder.body."
 

@@ -2,18 +2,16 @@
 
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from fewmask.datasets.json_file import load_object
 from fewmask.errors import CheckpointError, FewmaskError
-from fewmask.media.atomic import whole_file, write_json
+from fewmask.media.atomic import write_json
 from fewmask.minvis.dense.network import DenseNetwork, DenseShape
-from fewmask.minvis.dense.segmenter import DenseSegmenter
+from fewmask.models.weights_file import WEIGHTS, halved, save_weights
 
 DESCRIPTION = "dense.json"
-WEIGHTS = "model.safetensors"
 
 
 def is_dense(folder: Path) -> bool:
@@ -23,14 +21,7 @@ def is_dense(folder: Path) -> bool:
 
 def save_dense(network: DenseNetwork, folder: Path, *, names: tuple[str, ...], short_side: int | None) -> None:
     """Write a network, weights in half precision but running statistics in float32."""
-    state = {
-        key: value.detach().cpu().contiguous() if "running_" in key or not value.is_floating_point()
-        else value.detach().cpu().half().contiguous()
-        for key, value in network.state_dict().items()
-    }  # fmt: skip
-    folder.mkdir(parents=True, exist_ok=True)
-    with whole_file(folder / WEIGHTS) as temporary:
-        save_file(state, temporary)
+    save_weights(halved(network.state_dict()), folder)
     write_json(
         folder / DESCRIPTION,
         {"network": network.shape.to_dict(), "names": list(names), "short_side": short_side},
@@ -80,15 +71,3 @@ def fill(network: DenseNetwork, path: Path, *, own_names: bool = False) -> None:
     if wrong:
         raise CheckpointError(f"{path}: weights of another network, see {wrong[0]}")
     network.load_state_dict(state)
-
-
-def load_dense(
-    folder: Path, *, device: str | torch.device = "cpu", autocast_dtype: torch.dtype | None = None
-) -> DenseSegmenter:
-    """Read what `save_dense` wrote; computes in float32 unless ``autocast_dtype`` says otherwise.
-
-    Raises:
-        CheckpointError: missing, damaged, or the weights do not fit the description.
-    """
-    network, names, short_side = load_dense_network(folder)
-    return DenseSegmenter(network, names, short_side=short_side, autocast_dtype=autocast_dtype).to(device)
