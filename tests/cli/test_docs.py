@@ -66,3 +66,11 @@ def test_the_guide_to_segmenting(place, monkeypatch):
     assert {p.name for p in (place / "out" / "annotate").iterdir()} >= {"cvat.xml", "label_studio.json", "coco.json"}
     for block in blocks("segment.md", "python"):
         exec(block, {})
+
+
+def test_the_page_on_inputs(place, capsys):
+    (block,) = blocks("inputs.md", "python")
+    exec(block, {})
+    assert capsys.readouterr().out.splitlines() == [
+        "(48, 64) 3 [0, 1, 2]", "(48, 64) 3 [0, 1, 2]", "(48, 64) None [0, 1, 2]", "(48, 64) 1 [0]",
+    ]  # fmt: skip
