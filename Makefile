@@ -5,7 +5,7 @@ endif
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all smoke slow lint bench clean
+.PHONY: demo test test-all smoke slow lint site bench clean
 
 demo: $(VENV)/.ready
 	rm -rf out/demo
@@ -34,6 +34,10 @@ lint: $(VENV)/.ready-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The pages of docs/ and a reference of the Python names, into out/site.
+site: $(VENV)/.ready-dev
+	$(BIN)/python -m mkdocs build --strict
 
 bench: $(VENV)/.ready-dev
 	$(BIN)/python benchmarks/long_video.py

@@ -36,7 +36,9 @@ def pinned(text: str, python: str) -> dict[str, Version]:
 
 def direct() -> list[Requirement]:
     """What is installed for the tests, ours to bound."""
-    return [Requirement(line) for line in [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]]
+    extras = PROJECT["optional-dependencies"]
+    lines = [*PROJECT["dependencies"], *extras["dev"], *extras["docs"]]
+    return [found for found in map(Requirement, lines) if found.name != PROJECT["name"]]
 
 
 def test_the_lowest_python_is_the_first_one_promised():
