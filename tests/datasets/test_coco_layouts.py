@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from fewmask.datasets.coco import read_coco
+from fewmask.datasets.convert import convert_data
 from fewmask.errors import DatasetError
 
 SQUARE = [[30, 22, 60, 22, 60, 66, 30, 66]]
@@ -154,3 +155,28 @@ def test_ids_that_are_text(tmp_path: Path, ids: list[Any]) -> None:
     content["annotations"][0]["image_id"] = "nowhere"
     with pytest.raises(DatasetError, match="'image_id' 'nowhere' is no id of this file"):
         read_coco(written(tmp_path / "a.json", content))
+
+
+@pytest.mark.parametrize("annotations", ["result.json", "annotations/instances_default.json"])
+def test_the_folder_stands_for_its_one_file(tmp_path: Path, annotations: str) -> None:
+    written(tmp_path / "export" / annotations, document(["a.jpg"]))
+    picture(tmp_path / "export/images/a.jpg")
+    assert len(read_coco(tmp_path / "export").images) == 1
+    done = convert_data(tmp_path / "export", tmp_path / "out.json", target_format="coco")
+    assert (done.source_format, done.frames, done.objects) == ("coco", 1, 1)
+    written(tmp_path / "export" / annotations.replace(".json", "_2.json"), document(["a.jpg"]))
+    with pytest.raises(DatasetError, match="2 JSON files"):
+        read_coco(tmp_path / "export")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DatasetError, match="without a JSON file"):
+        read_coco(tmp_path / "empty")
+
+
+def test_nothing_to_convert_is_no_success(tmp_path: Path) -> None:
+    (tmp_path / "x/images").mkdir(parents=True)
+    (tmp_path / "x/masks").mkdir()
+    path = written(tmp_path / "none.json", {"images": [], "annotations": [], "categories": []})
+    for source in (tmp_path / "x", path):
+        with pytest.raises(DatasetError, match=r"nothing to convert|no frames there"):
+            convert_data(source, tmp_path / "out.json", target_format="coco")
+        assert not (tmp_path / "out.json").exists()

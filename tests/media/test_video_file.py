@@ -1,11 +1,13 @@
 import struct
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
 import pytest
 
 from fewmask.errors import VideoError
+from fewmask.media.container import video_stream
 from fewmask.media.frames import open_frames
 
 from .conftest import picture, write_video
@@ -282,3 +284,56 @@ def test_close_in_the_middle(make_video):
 def test_negative_start(make_video):
     with pytest.raises(VideoError, match="start"):
         open_frames(make_video(), start=-1)
+
+
+@pytest.mark.parametrize(("codec", "pix_fmt"), [("ffv1", "gray16le"), ("ffv1", "rgb48le")])
+def test_a_video_of_twelve_bits_in_sixteen(tmp_path, caplog, codec, pix_fmt):
+    """What industrial cameras write; FFmpeg alone would make it nearly black."""
+    path = tmp_path / "camera.mkv"
+    grey = pix_fmt.startswith("gray")
+    deep = (
+        np.linspace(0, 4095, 48 * 64 * (1 if grey else 3)).astype(np.uint16).reshape((48, 64) if grey else (48, 64, 3))
+    )
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=10)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, pix_fmt
+        for factor in (1.0, 0.5):
+            pixels = (deep * factor).astype(np.uint16)
+            frame = av.VideoFrame.from_ndarray(pixels, format="gray16le" if grey else "rgb48le")
+            container.mux(stream.encode(frame.reformat(format=pix_fmt)))
+        container.mux(stream.encode(None))
+    frames = [frame.rgb for frame in open_frames(path)]
+    for rgb, factor in zip(frames, (1.0, 0.5), strict=True):
+        expected = deep * factor / 4095 * 255
+        assert np.abs(rgb - (expected[..., None] if grey else expected)).max() <= 1.1
+    assert "of which 12 are used" in caplog.text
+
+
+def test_the_cover_of_a_video_is_not_its_picture():
+    """An attached picture may be the first stream."""
+    kinds = av.stream.Disposition
+    film = SimpleNamespace(disposition=kinds(0), codec_context=object())
+    for attached in (kinds.attached_pic, kinds.attached_pic | kinds.default, kinds.timed_thumbnails):
+        cover = SimpleNamespace(disposition=attached, codec_context=object())
+        assert video_stream(SimpleNamespace(streams=SimpleNamespace(video=[cover, film])), "x") is film
+        with pytest.raises(VideoError, match="a cover picture only"):
+            video_stream(SimpleNamespace(streams=SimpleNamespace(video=[cover])), "x")
+
+
+@pytest.mark.parametrize("name", ["song.mp3", "song.flac"])
+def test_a_song_with_a_cover_is_no_video(tmp_path, name):
+    path = tmp_path / name
+    codec = "libmp3lame" if name.endswith("mp3") else "flac"
+    with av.open(str(path), "w") as container:
+        sound = container.add_stream(codec, rate=44100, layout="mono")
+        cover = container.add_stream("png", rate=1)
+        cover.height, cover.width, cover.pix_fmt = 32, 32, "rgb24"
+        cover.disposition = av.stream.Disposition.attached_pic
+        container.mux(cover.encode(av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), format="rgb24")))
+        samples = av.AudioFrame.from_ndarray(np.zeros((1, 44100), np.int16), format="s16p", layout="mono")
+        samples.sample_rate = 44100
+        container.mux(sound.encode(samples))
+        for stream in (cover, sound):
+            container.mux(stream.encode(None))
+    with pytest.raises(VideoError, match="holds no video stream"):
+        open_frames(path)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from fewmask.datasets import json_file, segmentation
 from fewmask.datasets.coco_ids import Ids, category_names
-from fewmask.datasets.coco_pictures import CocoPictures, pictures_of
+from fewmask.datasets.coco_pictures import CocoPictures, annotation_file, pictures_of
 from fewmask.datasets.pictures import read_picture
 from fewmask.errors import DatasetError
 from fewmask.media import rle
@@ -121,7 +121,7 @@ def read_coco(
     """Read and check a COCO instances file.
 
     Args:
-        path: the JSON file.
+        path: the JSON file, or a folder with one, as annotation tools export it.
         images_root: folder that ``file_name`` is relative to; by default where the pictures are, in any of the layouts
             that annotation tools write (`fewmask.datasets.coco_pictures`).
         max_bytes: larger files are refused unread.
@@ -129,7 +129,7 @@ def read_coco(
     Raises:
         DatasetError: malformed; the message names the file, the entry by index and id, and the key.
     """
-    path = Path(path)
+    path = annotation_file(Path(path))
     document = json_file.load_object(path, max_bytes=max_bytes)
     name = str(path)
     ids = _FileIds(document)

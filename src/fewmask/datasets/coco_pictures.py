@@ -19,6 +19,7 @@ from urllib.parse import unquote
 
 from fewmask.datasets.json_file import path_inside
 from fewmask.errors import DatasetError
+from fewmask.media.file_kinds import files_in
 
 _ANNOTATION_FOLDERS = frozenset({"annotations", "annotation", "anns", "ann", "annots", "labels", "json"})
 _PREFIX = re.compile(r"^(?:instances?|person_keypoints|keypoints|annotations?|labels?|coco|image_info|stuff)[_.-]+")
@@ -84,6 +85,28 @@ def pictures_of(path: Path, names: Sequence[str], images: str | Path | None = No
             best, most = pictures, found
     beside = path.parent / "images"
     return best or CocoPictures(beside if beside.is_dir() else path.parent, names)
+
+
+def annotation_files(folder: Path) -> list[Path]:
+    """The JSON files in a folder, or else in its sub-folder ``annotations``, as CVAT, Datumaro and COCO have it."""
+    below = folder / "annotations"
+    return files_in(folder, {".json"}) or (files_in(below, {".json"}) if below.is_dir() else [])
+
+
+def annotation_file(path: Path) -> Path:
+    """``path`` itself, or of a folder the one JSON file that `annotation_files` finds.
+
+    Raises:
+        DatasetError: the folder holds none, or several.
+    """
+    if not path.is_dir():
+        return path
+    found = annotation_files(path)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise DatasetError(f"{path}: {len(found)} JSON files ({found[0].name}, {found[1].name}, ...); give one of them")
+    raise DatasetError(f"{path}: a folder without a JSON file of annotations; give that file")
 
 
 def _is_there(pictures: CocoPictures, name: str) -> bool:

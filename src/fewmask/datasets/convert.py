@@ -11,7 +11,7 @@ from typing import Literal
 
 from fewmask.datasets.coco import CocoDataset, read_coco, write_coco
 from fewmask.datasets.davis import Task, read_davis, write_davis
-from fewmask.datasets.formats import Format, detect_format
+from fewmask.datasets.formats import Format, locate
 from fewmask.datasets.label_tree import FrameCopies
 from fewmask.datasets.labelme import read_labelme
 from fewmask.datasets.mask_folders import read_mask_folders, read_mask_pictures, write_mask_folders
@@ -97,7 +97,7 @@ def convert_data(
     """
     source, target = Path(source), Path(target)
     refuse_overwrite(target)
-    source_format = source_format or detect_format(source)
+    source, source_format = locate(source, source_format)
     target_format = target_format or _natural_target(source_format, target)
     if target_format == "labelme":
         raise DatasetError(f"{target}: labelme files are read, not written; choose coco")
@@ -105,10 +105,12 @@ def convert_data(
     notes: list[str] = []
     if target_format == "coco":
         pictures = _as_pictures(loaded, notes)
+        _refuse_nothing(len(pictures.images), source)
         write_coco(pictures, target)
         counts: tuple[int | None, int, int] = (None, len(pictures.images), len(pictures.annotations))
     else:
         videos = _as_videos(loaded, options, notes)
+        _refuse_nothing(sum(video.length for video in videos.videos), source)
         if target_format in ("davis", "folders"):
             _check_classes(videos, options, notes)
         if target_format in ("davis", "folders", "vspw"):
@@ -116,6 +118,11 @@ def convert_data(
         _write(videos, target, target_format, loaded.frames_root, options)
         counts = (len(videos.videos), sum(video.length for video in videos.videos), len(videos.annotations))
     return Conversion(source_format, target_format, target, loaded.frames_root, *counts, tuple(notes))
+
+
+def _refuse_nothing(frames: int, source: Path) -> None:
+    if frames == 0:
+        raise DatasetError(f"{source}: holds no picture that was annotated; there is nothing to convert")
 
 
 def _natural_target(source_format: Format, target: Path) -> Format:

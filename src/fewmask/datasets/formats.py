@@ -4,10 +4,27 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from fewmask.datasets import json_file
+from fewmask.datasets.coco_pictures import annotation_file
 from fewmask.errors import DatasetError
+from fewmask.media.file_kinds import files_below
 
 Format = Literal["ytvis", "coco", "davis", "vspw", "folders", "labelme"]
 FORMATS: tuple[Format, ...] = get_args(Format)
+
+
+def locate(path: str | Path, given: Format | None = None) -> tuple[Path, Format]:
+    """Where a dataset lies and what it is: for a folder that an annotation tool exported, its one JSON file.
+
+    Args:
+        path: file or folder.
+        given: what the user says it is; None recognises it.
+
+    Raises:
+        DatasetError: nothing is there, or nothing that is known.
+    """
+    path = Path(path)
+    kind = given or detect_format(path)
+    return (annotation_file(path) if kind in ("coco", "ytvis") else path), kind
 
 
 def detect_format(path: str | Path) -> Format:
@@ -43,8 +60,11 @@ def _folder(path: Path) -> Format:
         return "vspw"
     if (path / "images").is_dir() and (path / "masks").is_dir():
         return "folders"
-    if any(path.rglob("*.json")):
+    files = files_below(path, {".json"})
+    if len(files) > 1 or (files and detect_format(files[0]) == "labelme"):
         return "labelme"
+    if files:
+        return detect_format(files[0])
     raise DatasetError(
         f"{path}: not recognised; expected JPEGImages and Annotations (DAVIS), data/<video>/origin (VSPW), "
         "images and masks, or labelme files"

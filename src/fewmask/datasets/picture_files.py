@@ -2,7 +2,7 @@
 
 from pathlib import Path, PurePosixPath
 
-from fewmask.datasets.coco_pictures import pictures_of
+from fewmask.datasets.coco_pictures import annotation_file, pictures_of
 from fewmask.datasets.json_file import load_object
 
 
@@ -10,12 +10,13 @@ def picture_files(data: Path, images: Path | None = None) -> list[Path]:
     """Every picture that a COCO or YouTube-VIS file names and that is there, each once, in the file's order.
 
     Args:
-        data: the file.
+        data: the file, or a folder with one.
         images: folder that its names are relative to; by default the one its reader takes.
 
     Raises:
         DatasetError: the file is no JSON object, or a name leads outside the folder.
     """
+    data = annotation_file(data)
     document = load_object(data)
     if "videos" in document:
         root: Path | None = images or data.parent / "JPEGImages"

@@ -1,12 +1,15 @@
 """Opening what PyAV reads, its many errors turned into one VideoError; decoded frames turned into upright RGB."""
 
+from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
+import numpy.typing as npt
 
 from fewmask.errors import VideoError
 from fewmask.media.frame_source import RgbImage
+from fewmask.media.image_pixels import scaled, significant_bits, tell_scale
 
 # Titles in old encodings are common and not our concern. PyAV 19 reads every title and knows no such option.
 _READ_ANY_TITLE = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
@@ -92,10 +95,39 @@ def upright_size(frame: Any) -> tuple[int, int]:
     return (frame.width, frame.height) if quarter_turns(frame) % 2 else (frame.height, frame.width)
 
 
-def upright_rgb(frame: Any) -> RgbImage:
-    """A decoded frame as contiguous uint8 [H, W, 3], turned as its rotation tag says."""
-    rgb = frame.to_ndarray(format="rgb24")
+def upright_rgb(frame: Any, bits: int | None = None) -> RgbImage:
+    """A decoded frame as contiguous uint8 [H, W, 3], turned as its rotation tag says.
+
+    Args:
+        frame: PyAV's.
+        bits: how many of 16 bits its pixels use, where they have 16: see `used_bits`.
+    """
+    deep = _deep_pixels(frame) if bits is not None else None
+    rgb = frame.to_ndarray(format="rgb24") if deep is None else scaled(deep, bits or 16)
     return np.ascontiguousarray(np.rot90(rgb, quarter_turns(frame)))
+
+
+def used_bits(frame: Any, where: str) -> int | None:
+    """How many of 16 bits a source uses, judged by its first frame, and told; None where pixels have no 16 bits.
+
+    Formats of 10, 12 and 14 bits say so themselves, and FFmpeg scales them.
+    """
+    deep = _deep_pixels(frame)
+    if deep is None:
+        return None
+    bits = significant_bits(int(deep.max(initial=0)))
+    tell_scale(bits, Path(where))
+    return bits
+
+
+def _deep_pixels(frame: Any) -> npt.NDArray[np.uint16] | None:
+    """uint16 [H, W] or [H, W, 3]; None for pixels of fewer bits."""
+    kind = frame.format.name
+    if kind.startswith("gray16"):
+        return np.asarray(frame.to_ndarray(format="gray16le"), np.uint16)
+    if kind.startswith(("rgb48", "bgr48", "rgba64", "bgra64", "gbrp16", "gbrap16")):
+        return np.asarray(frame.to_ndarray(format="rgb48le"), np.uint16)
+    return None
 
 
 def mean_fps(stream: Any) -> float | None:

@@ -15,6 +15,7 @@ from fewmask.media.container import (
     reason,
     upright_rgb,
     upright_size,
+    used_bits,
     video_stream,
 )
 from fewmask.media.frame_source import ClosesAtExit, Frame, FrameSource
@@ -55,6 +56,7 @@ class LiveStream(ClosesAtExit):
             container.close()
             raise VideoError(f"{shown}: ended before its first frame; check that it is sending")
         self.size = upright_size(first)
+        self._bits = used_bits(first, shown)
         self._frames = self._as_frames(first, decoded)
 
     def __iter__(self) -> Iterator[Frame]:
@@ -107,7 +109,7 @@ class LiveStream(ClosesAtExit):
             elif upright_size(frame) != self.size:
                 raise VideoError(f"{self._shown}: the picture size changed at frame {index}; start again")
             else:
-                yield Frame(index, self._time_of(index, frame, first), upright_rgb(frame))
+                yield Frame(index, self._time_of(index, frame, first), upright_rgb(frame, self._bits))
             index += 1
             try:
                 frame = next(rest)

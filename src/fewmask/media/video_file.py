@@ -8,7 +8,7 @@ from typing import Any
 import av
 
 from fewmask.errors import VideoError
-from fewmask.media.container import mean_fps, open_container, upright_rgb, upright_size
+from fewmask.media.container import mean_fps, open_container, upright_rgb, upright_size, used_bits
 from fewmask.media.decoding import Decoded, Decoding
 from fewmask.media.frame_source import ClosesAtExit, Frame
 from fewmask.media.matroska import is_cut_short
@@ -49,6 +49,7 @@ class VideoFile(ClosesAtExit):
         frames = self._decoded_from(0)
         first, lost = self._first_frame(frames)
         self.size = upright_size(first[1])
+        self._bits = used_bits(first[1], shown)
         self._first_pts = first[1].pts
         if start:
             frames.close()
@@ -139,7 +140,7 @@ class VideoFile(ClosesAtExit):
                     f"{self._shown}: frame {index} is {width}x{height}, those before it "
                     f"{self.size[1]}x{self.size[0]}; convert the video to one size"
                 )
-            yield Frame(index, self._time_of(index, frame), upright_rgb(frame))
+            yield Frame(index, self._time_of(index, frame), upright_rgb(frame, self._bits))
         self._check_end(following)
 
     def _check_end(self, following: int) -> None:

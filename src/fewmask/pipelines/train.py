@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from fewmask.corrections.training_data import annotations_of
 from fewmask.datasets.coco import CocoDataset, read_coco
+from fewmask.datasets.coco_pictures import annotation_file
 from fewmask.datasets.json_file import load_object
 from fewmask.datasets.picture_files import picture_files
 from fewmask.datasets.ytvis import read_ytvis
@@ -274,7 +275,7 @@ def _with_frames(recipe: MinvisRecipe | DenseRecipe, frames: float) -> MinvisRec
 
 def _minvis_data(recipe: MinvisRecipe | DenseRecipe, path: Path, images: Path | None) -> TrainingData:
     """Pictures or videos, whichever the file holds; of a run, the frames that a person corrected."""
-    path = annotations_of(path)
+    path = annotation_file(annotations_of(path))
     if "videos" in load_object(path):
         dataset = read_ytvis(path)
         root = images or path.parent / "JPEGImages"

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fewmask.errors import VideoError
-from fewmask.media.container import mean_fps, open_container, upright_rgb
+from fewmask.media.container import mean_fps, open_container, upright_rgb, video_stream
 from fewmask.media.frame_source import RgbImage
 from fewmask.media.frames import open_frames
 from fewmask.media.image_files import images_in_folder
@@ -89,7 +89,7 @@ class FrameReader:
 
     def _look_at_video(self) -> None:
         container = open_container(f"file:{self._path}", self._path.name)
-        stream = container.streams.video[0]
+        stream = video_stream(container, self._path.name)
         self.fps = mean_fps(stream)
         context = stream.codec_context
         if context.pix_fmt in _PLAYED.get(context.name.removeprefix("lib"), ()):
@@ -114,17 +114,20 @@ class FrameReader:
             return
         if self._container is None:
             self._container = open_container(f"file:{self._path}", self._path.name)
-            self._container.streams.video[0].thread_type = "AUTO"
-        stream = self._container.streams.video[0]
+            self._stream().thread_type = "AUTO"
+        stream = self._stream()
         # The last key frame, not the one before it as for results: a picture to look at should come at once.
         before = int(np.searchsorted(self._packets.key_frames, self._packets.frames[index], side="right")) - 1
         start = self._packets.key_frames[before] if before >= 0 else self._packets.frames[0]
         self._container.seek(int(start), stream=stream)
         self._coming = self._decoded(self._packets, index)
 
+    def _stream(self) -> Any:
+        return video_stream(self._container, self._path.name)
+
     def _decoded(self, packets: PacketTimes, start: int) -> Iterator[tuple[int, RgbImage]]:
         try:
-            for frame in self._container.decode(video=0):
+            for frame in self._container.decode(self._stream()):
                 index = packets.index_of(frame.pts) if frame.pts is not None else None
                 if index is not None and index >= start:
                     yield index, upright_rgb(frame)

@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fewmask.datasets.coco import read_coco
+from fewmask.datasets.coco_pictures import annotation_files
 from fewmask.datasets.mask_pictures import MASK_SUFFIXES, read_mask
 from fewmask.errors import DatasetError, VideoError
 from fewmask.media import rle
-from fewmask.media.file_kinds import IMAGE_SUFFIXES, VIDEO_SUFFIXES, entries, files_in, natural_key
+from fewmask.media.file_kinds import IMAGE_SUFFIXES, VIDEO_SUFFIXES, entries, natural_key
 from fewmask.media.frames import open_frames
 from fewmask.media.given_path import expanded
 from fewmask.media.image_pixels import read_rgb
@@ -107,12 +108,12 @@ def read_support(support: Support) -> SupportSet:
         raise DatasetError(f"{path}: no such folder; give a folder of pictures with masks, or a COCO JSON file")
     files = [entry for entry in entries(path) if entry.is_file()]
     folders = [entry for entry in entries(path) if entry.is_dir() and entry.name != MASK_FOLDER]
-    annotations = _annotation_files(path, files)
+    annotations = annotation_files(path)
     if len(annotations) > 1:
         raise DatasetError(f"{path}: {len(annotations)} JSON files ({annotations[0].name}, ...); {_COCO_HINT}")
     if annotations:
         return _read_coco(annotations[0], [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES])
-    splits = [folder for folder in folders if _annotation_files(folder, entries(folder))]
+    splits = [folder for folder in folders if annotation_files(folder)]
     if splits:
         raise DatasetError(f"{path}: parts of a dataset ({splits[0].name}, ...); give the folder of one of them")
     if not files and (path / PICTURE_FOLDER).is_dir() and (path / MASK_FOLDER).is_dir():
@@ -143,13 +144,6 @@ def _pairs(support: object) -> Iterator[SupportPicture]:
         if not isinstance(pair, Sequence) or len(pair) != 2:
             raise DatasetError(f"support {index}: is no pair of arrays (picture uint8 [H, W, 3], mask [H, W])")
         yield SupportPicture(f"support {index}", np.asarray(pair[0]), np.asarray(pair[1]) != 0)
-
-
-def _annotation_files(folder: Path, files: Sequence[Path]) -> list[Path]:
-    """JSON files in ``folder``, or in its sub-folder of annotations as CVAT, Datumaro and COCO have it."""
-    beside = [file for file in files if file.suffix.lower() == ".json" and file.is_file()]
-    below = folder / "annotations"
-    return beside or (files_in(below, {".json"}) if below.is_dir() else [])
 
 
 def _read_folder(folder: Path, pictures_in: Path | None = None) -> tuple[SupportPicture, ...]:

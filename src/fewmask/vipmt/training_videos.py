@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from fewmask.datasets.coco import read_coco
+from fewmask.datasets.coco_pictures import annotation_file
 from fewmask.datasets.ytvis import read_ytvis
 from fewmask.errors import DatasetError
 from fewmask.media.rle import BoolMask
@@ -27,6 +28,7 @@ def read_videos(data: Path, root: Path | None = None) -> Videos:
     Raises:
         DatasetError: malformed, or of neither format.
     """
+    data = annotation_file(data)
     try:
         keys = set(json.loads(data.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
