@@ -9,7 +9,7 @@ from moving_squares import SIZE, SquareSegmenter, picture, write_video
 from PIL import Image
 
 from fewmask.errors import ConfigError, DatasetError, VideoError
-from fewmask.exports.run_outputs import Outputs
+from fewmask.exports.run_outputs import EXPORTS, Outputs
 from fewmask.exports.video_result import VideoResult
 from fewmask.media import rle
 from fewmask.media.frames import open_frames
@@ -97,8 +97,9 @@ def test_one_object_has_one_id_in_every_file(clip, tmp_path):
     found = {(a["track_id"], a["image_id"] - 1): a["segmentation"] for a in coco["annotations"]}
     assert found == {(i, t): mask for i, masks in shown.items() for t, mask in enumerate(masks) if mask is not None}
     assert {int(track.get("id")) for track in etree.parse(out / "cvat.xml").iter("track")} == shown.keys()
-    (task,) = json.loads((out / "label_studio.json").read_text())
-    assert {region["id"] for region in task["predictions"][0]["result"]} == {f"track-{i}" for i in shown}
+    for t, task in enumerate(json.loads((out / "label_studio.json").read_text())):
+        regions = {region["id"]: region["value"] for region in task["predictions"][0]["result"]}
+        assert regions.keys() == {f"track-{i}" for i, masks in shown.items() if masks[t] is not None}
     for t in (0, 70, 149):
         pixels = np.asarray(Image.open(out / "masks" / f"{t:05d}.png"))
         assert set(np.unique(pixels)) == {0} | {i for i, masks in shown.items() if masks[t] is not None}
@@ -186,13 +187,20 @@ def test_a_broken_picture_in_a_folder(tmp_path):
 
 def test_exports_for_annotation_tools(clip, tmp_path):
     out = tmp_path / "run"
-    summary, _ = run(
-        out, clip, outputs=Outputs(overlay=False, masks=False, exports=("cvat", "label-studio", "coco"), min_score=0.5)
-    )
-    names = {path.name for path in summary.files}
-    assert names == {"tracks.json", "cvat.xml", "label_studio.json", "coco.json"}
+    summary, _ = run(out, clip, outputs=Outputs(overlay=False, masks=False, exports=tuple(EXPORTS), min_score=0.5))
+    assert [path.name for path in summary.files] == [
+        "tracks.json", "images", "cvat.xml", "cvat_labels.json", "cvat_masks.xml", "cvat_labels.json",
+        "label_studio.json", "label_studio.xml", "label_studio_boxes.json", "label_studio_boxes.xml", "coco.json",
+    ]  # fmt: skip
     assert "<track" in (out / "cvat.xml").read_text()
-    assert len(json.loads((out / "coco.json").read_text())["images"]) == 150
+    images = json.loads((out / "coco.json").read_text())["images"]
+    assert len(images) == 150
+    for t, image in enumerate(images):
+        rgb = np.asarray(Image.open(out / "images" / image["file_name"])).astype(int)
+        assert np.abs(rgb - picture(t)).mean() < 12
+    assert [label["name"] for label in json.loads((out / "cvat_labels.json").read_text())] == ["warm", "cold"]
+    config = etree.parse(out / "label_studio.xml")
+    assert [label.get("value") for label in config.iter("Label")] == ["warm", "cold"]
 
 
 def test_an_unknown_export_is_refused_before_any_work(clip, tmp_path):

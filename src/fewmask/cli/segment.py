@@ -87,7 +87,10 @@ def segment(
     ] = None,
     export: Annotated[
         list[str] | None,
-        typer.Option(help="Also cvat, label-studio or coco; may be repeated.", rich_help_panel=RESULTS),
+        typer.Option(
+            help="Also cvat, cvat-masks, label-studio, label-studio-boxes, coco or frames; may be repeated.",
+            rich_help_panel=RESULTS,
+        ),
     ] = None,
     overlay: Annotated[bool, typer.Option(help="Write overlay.mp4.", rich_help_panel=RESULTS)] = True,
     masks: Annotated[bool, typer.Option(help="Write palette PNGs.", rich_help_panel=RESULTS)] = True,

@@ -3,15 +3,17 @@
 from typing import Any
 
 from fewmask.media import rle
+from fewmask.media.frame_names import frame_name
 from fewmask.media.video_tracks import VideoTracks
 
 
 def coco_dataset(result: VideoTracks, first_image_id: int) -> dict[str, Any]:
-    """A dataset {"images", "annotations", "categories"}; the image of frame i has the id ``first_image_id + i``.
+    """A dataset of ``images``, ``annotations``, ``categories`` and ``videos``; frame i is image ``first_image_id + i``.
 
     Segmentations are RLE and ``iscrowd`` is 0, as tools for COCO *instances* expect. Beyond the standard keys there are
-    ``frame_index`` on images and ``track_id`` and ``score`` on annotations. Frames that are not annotated are left
-    out, empty masks too. Annotation ids count from 1 within this dataset.
+    ``video_id`` and ``frame_index`` on images, so that ``convert-data`` makes tracks of them again, and ``track_id``
+    and ``score`` on annotations. Frames that are not annotated are left out, empty masks too. Annotation ids count from
+    1 within this dataset.
     """
     height, width = result.size
     images: list[dict[str, Any]] = []
@@ -21,9 +23,10 @@ def coco_dataset(result: VideoTracks, first_image_id: int) -> dict[str, Any]:
         images.append(
             {
                 "id": image_id,
-                "file_name": frame_file_name(result, frame.index),
+                "file_name": frame_name(result.name, frame.index, result.file_names),
                 "height": height,
                 "width": width,
+                "video_id": 1,
                 "frame_index": frame.index,
             }
         )
@@ -46,9 +49,6 @@ def coco_dataset(result: VideoTracks, first_image_id: int) -> dict[str, Any]:
                 }
             )
     categories = [{"id": category_id, "name": name} for category_id, name in sorted(result.categories.items())]
-    return {"images": images, "annotations": annotations, "categories": categories}
-
-
-def frame_file_name(result: VideoTracks, index: int) -> str:
-    """The frame's image file: its own name for image sources, else NAME/00000.jpg as frames are usually extracted."""
-    return result.file_names[index] if result.file_names is not None else f"{result.name}/{index:05d}.jpg"
+    names = [frame_name(result.name, index, result.file_names) for index in range(result.length)]
+    video = {"id": 1, "name": result.name, "height": height, "width": width, "file_names": names}
+    return {"videos": [video], "images": images, "annotations": annotations, "categories": categories}

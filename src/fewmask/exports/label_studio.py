@@ -1,31 +1,44 @@
-"""Label Studio tasks with predictions, as its "Import" takes them.
+"""Label Studio tasks with predictions, as its "Import" takes them, and the labelling config of their project.
 
 Label Studio tracks boxes in a video (VideoRectangle) and paints masks on images (BrushLabels), but has no tag for masks
 in a video. So there are two forms:
 
-- one *video task*, one VideoRectangle region per track, with the box of its mask in every frame. Labelling config:
-  ``<View><Video name="video" value="$video" framerate="FPS"/><VideoRectangle name="box" toName="video"/>
-  <Labels name="label" toName="video"><Label value="NAME"/>...</Labels></View>``
-- one *image task per frame*, with the exact masks as BrushLabels; the same track has the same region id in each.
-  ``<View><Image name="image" value="$image"/><BrushLabels name="mask" toName="image"><Label value="NAME"/>...
-  </BrushLabels></View>``
+- one *image task per frame*, with the exact masks as brush strokes to correct; a track's region has the id "track-N"
+  and
+  the text "track N" in each.
+- one *video task*, with the box of every track in every frame.
 """
 
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
+from xml.sax.saxutils import quoteattr
 
-import numpy as np
-import numpy.typing as npt
-
-from fewmask.exports.coco import frame_file_name
 from fewmask.media import rle
+from fewmask.media.brush_rle import encode_brush
+from fewmask.media.frame_names import frame_name
 from fewmask.media.results import Track
 from fewmask.media.rle import Rle
 from fewmask.media.video_tracks import VideoTracks
 
 _MODEL_VERSION = "fewmask"
 _DEFAULT_FPS = 25.0  # Label Studio's own default for <Video framerate>
-_RUN_BITS = (3, 4, 8, 16)  # the widths a run length can be written in
+
+
+def label_studio_config(result: VideoTracks, *, boxes: bool = False) -> str:
+    """The labelling config (XML) of a project for the image tasks, or with ``boxes`` for the video task."""
+    labels = "".join(f"    <Label value={quoteattr(name)}/>\n" for _, name in sorted(result.categories.items()))
+    if boxes:
+        rate = f"{result.fps or _DEFAULT_FPS:g}"
+        return (
+            f'<View>\n  <Labels name="label" toName="video">\n{labels}  </Labels>\n'
+            f'  <Video name="video" value="$video" framerate="{rate}"/>\n'
+            '  <VideoRectangle name="box" toName="video"/>\n</View>\n'
+        )
+    return (
+        f'<View>\n  <BrushLabels name="mask" toName="image">\n{labels}  </BrushLabels>\n'
+        '  <Image name="image" value="$image" zoom="true"/>\n</View>\n'
+    )
 
 
 def label_studio_tasks(result: VideoTracks, video_url: str, frames_url: str | None) -> list[dict[str, Any]]:
@@ -66,53 +79,57 @@ def _box_region(result: VideoTracks, track: Track) -> dict[str, Any]:
                 "enabled": False,
             }
         )
-    return {
-        "id": f"track-{track.track_id}",
-        "type": "videorectangle",
-        "from_name": "box",
-        "to_name": "video",
-        "original_width": width,
-        "original_height": height,
-        "score": float(track.score),
-        "meta": {"text": [f"track {track.track_id}"]},
-        "value": {
-            "sequence": sequence,
-            "framesCount": result.length,
-            "duration": result.length / fps,
-            "labels": [result.categories[track.category_id]],
-        },
+    value = {
+        "sequence": sequence,
+        "framesCount": result.length,
+        "duration": result.length / fps,
+        "labels": [result.categories[track.category_id]],
     }
+    return _region(track.track_id, track.score, ("videorectangle", "box", "video"), result.size, value)
 
 
 def _image_tasks(result: VideoTracks, video_url: str, frames_url: str) -> Iterator[dict[str, Any]]:
+    height, width = result.size
     for frame in result.frames():
-        file_name = frame_file_name(result, frame.index).rpartition("/")[2]
+        file_name = frame_name(result.name, frame.index, result.file_names)
+        rows = zip(frame.track_ids, frame.category_ids, frame.scores, frame.masks, strict=True)
         regions = [
             _brush_region(track_id, result.categories[category_id], score, mask)
-            for track_id, category_id, score, mask in zip(
-                frame.track_ids, frame.category_ids, frame.scores, frame.masks, strict=True
-            )
+            for track_id, category_id, score, mask in rows
             if mask is not None and rle.area(mask) > 0
         ]
-        yield {
-            "data": {"image": f"{frames_url.rstrip('/')}/{file_name}", "video": video_url, "frame": frame.index},
-            "predictions": [_prediction(regions)],
+        data = {
+            "image": f"{frames_url.rstrip('/')}/{quote(file_name.rpartition('/')[2])}",
+            "video": video_url,
+            "frame": frame.index,
+            "file_name": file_name,
+            "height": height,
+            "width": width,
         }
+        yield {"data": data, "predictions": [_prediction(regions)]}
 
 
 def _brush_region(track_id: int, label: str, score: float, mask: Rle) -> dict[str, Any]:
-    height, width = mask["size"]
+    value = {"format": "rle", "rle": encode_brush(rle.decode(mask)), "brushlabels": [label]}
+    size = mask["size"][0], mask["size"][1]
+    return {**_region(track_id, score, ("brushlabels", "mask", "image"), size, value), "image_rotation": 0}
+
+
+def _region(
+    track_id: int, score: float, tags: tuple[str, str, str], size: tuple[int, int], value: dict[str, Any]
+) -> dict[str, Any]:
+    """``tags``: type of the region, name of its control and of its object in the config."""
+    kind, from_name, to_name = tags
     return {
         "id": f"track-{track_id}",
-        "type": "brushlabels",
-        "from_name": "mask",
-        "to_name": "image",
-        "original_width": width,
-        "original_height": height,
-        "image_rotation": 0,
+        "type": kind,
+        "from_name": from_name,
+        "to_name": to_name,
+        "original_width": size[1],
+        "original_height": size[0],
         "score": float(score),
         "meta": {"text": [f"track {track_id}"]},
-        "value": {"format": "rle", "rle": brush_rle(rle.decode(mask)), "brushlabels": [label]},
+        "value": value,
     }
 
 
@@ -123,31 +140,3 @@ def _prediction(regions: list[dict[str, Any]]) -> dict[str, Any]:
         "score": sum(scores) / len(scores) if scores else 0.0,
         "result": regions,
     }
-
-
-def brush_rle(mask: npt.NDArray[np.bool_]) -> list[int]:
-    """Label Studio's own run lengths of a bitmap [H, W], as bytes.
-
-    The picture is RGBA, row by row, all four channels 255 inside and 0 outside. A bit stream holds the number of
-    values (32 bits), bits per value - 1 (5), four possible run widths - 1 (4 each), then per run: 1, which width (2),
-    length - 1, value. See the rle-pack format of thi.ng/umbrella, which Label Studio's frontend reads.
-    """
-    flat = mask.ravel()
-    ends = np.append(np.flatnonzero(flat[1:] != flat[:-1]) + 1, flat.size)
-    lengths = np.diff(ends, prepend=0) * 4
-    bits = [f"{flat.size * 4:032b}{7:05b}", *(f"{width - 1:04b}" for width in _RUN_BITS)]
-    inside = bool(flat[0])
-    for length in lengths.tolist():
-        bits += _run_bits(length, 255 if inside else 0)
-        inside = not inside
-    stream = "".join(bits)
-    stream += "0" * (-len(stream) % 8)
-    return list(int(stream, 2).to_bytes(len(stream) // 8, "big"))
-
-
-def _run_bits(length: int, value: int) -> Iterator[str]:
-    while length > 0:
-        part = min(length, 1 << _RUN_BITS[-1])
-        which = next(i for i, width in enumerate(_RUN_BITS) if part <= 1 << width)
-        yield f"1{which:02b}{part - 1:0{_RUN_BITS[which]}b}{value:08b}"
-        length -= part

@@ -2,15 +2,19 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from fewmask.errors import ConfigError
+from fewmask.exports.cvat import cvat_labels
+from fewmask.exports.label_studio import label_studio_config
 from fewmask.exports.video_result import VideoResult
 from fewmask.media.atomic import write_text
 
-EXPORTS = ("cvat", "label-studio", "coco")
+FRAMES = ("label-studio", "frames")
+"""Exports that come with ``images/NAME/00000.jpg``, ...: Label Studio paints masks on pictures, not in videos."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,7 @@ class Outputs:
     Attributes:
         overlay: write ``overlay.mp4``.
         masks: write palette PNGs into ``masks/``, named as the pictures of a folder, else 00000.png, ...
-        exports: of `EXPORTS`; these hold all masks of a video in memory, as run lengths.
+        exports: of `EXPORTS`, repetitions count once; these hold all masks of a video in memory, as run lengths.
         min_score: tracks below it are in ``tracks.json`` only.
 
     Raises:
@@ -31,6 +35,11 @@ class Outputs:
     masks: bool = True
     exports: tuple[str, ...] = ()
     min_score: float = 0.3
+
+    @property
+    def frames(self) -> bool:
+        """Whether an export needs the frames as pictures."""
+        return any(export in FRAMES for export in self.exports)
 
     def __post_init__(self) -> None:
         unknown = [export for export in self.exports if export not in EXPORTS]
@@ -58,14 +67,44 @@ def write_exports(video: VideoResult, source: str, folder: Path, exports: tuple[
     Raises:
         FewmaskError: the folder cannot be written.
     """
-    writers: dict[str, tuple[str, Callable[[], str]]] = {
-        "cvat": ("cvat.xml", video.to_cvat),
-        "label-studio": ("label_studio.json", lambda: json.dumps(video.to_label_studio(source))),
-        "coco": ("coco.json", lambda: json.dumps(video.to_coco())),
-    }
     files = []
-    for export in exports:
-        name, text = writers[export]
-        write_text(folder / name, text())
-        files.append(folder / name)
+    for export in dict.fromkeys(exports):
+        for name, text in EXPORTS[export](video, source, folder.name).items():
+            write_text(folder / name, text)
+            files.append(folder / name)
     return files
+
+
+def _cvat(video: VideoResult, *_: str) -> dict[str, str]:
+    return {"cvat.xml": video.to_cvat(), "cvat_labels.json": json.dumps(cvat_labels(video))}
+
+
+def _cvat_masks(video: VideoResult, *_: str) -> dict[str, str]:
+    return {"cvat_masks.xml": video.to_cvat(exact=True), "cvat_labels.json": json.dumps(cvat_labels(video))}
+
+
+def _label_studio(video: VideoResult, source: str, run: str) -> dict[str, str]:
+    pictures = replace(video, file_names=None)  # the written frames, whatever the source's own are called
+    place = f"/data/local-files/?d={quote(run)}/images/{quote(video.name)}"
+    return {
+        "label_studio.json": json.dumps(pictures.to_label_studio(source, frames_url=place)),
+        "label_studio.xml": label_studio_config(video),
+    }
+
+
+def _label_studio_boxes(video: VideoResult, source: str, _: str) -> dict[str, str]:
+    return {
+        "label_studio_boxes.json": json.dumps(video.to_label_studio(source)),
+        "label_studio_boxes.xml": label_studio_config(video, boxes=True),
+    }
+
+
+EXPORTS: dict[str, Callable[[VideoResult, str, str], dict[str, str]]] = {
+    "cvat": _cvat,
+    "cvat-masks": _cvat_masks,
+    "label-studio": _label_studio,
+    "label-studio-boxes": _label_studio_boxes,
+    "coco": lambda video, *_: {"coco.json": json.dumps(video.to_coco())},
+    "frames": lambda *_: {},
+}
+"""Export -> what makes its files: video, address of the source and name of the run directory -> text by file name."""

@@ -6,13 +6,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from PIL import Image
+
 from fewmask.exports.davis import frame_stems, write_davis_frame, write_pixel_values
+from fewmask.media.atomic import whole_file
 from fewmask.media.final_ids import AppearanceIds
+from fewmask.media.frame_names import frame_name
 from fewmask.media.frames import Frame, FrameSource, open_frames
 from fewmask.media.overlay import draw
 from fewmask.media.results import FrameResult
 from fewmask.media.writer import VideoWriter
 
+_JPEG_QUALITY = 95
 IMAGES_FPS = 10.0  # of the overlay where the source has no rate
 
 
@@ -36,6 +41,34 @@ class Overlay:
         for frame in self._frames:
             if frame.index == result.index:
                 self._video.write(draw(frame.rgb, result, self._categories))
+                return
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+
+class FrameFiles:
+    """``images/NAME/00000.jpg`` ... of a run: its frames as pictures, upright and decoded as the method saw them."""
+
+    def __init__(self, folder: Path, name: str, source: str | Path | int, *, skip_broken: bool) -> None:
+        self._folder, self._name, self._source, self._skip_broken = folder, name, source, skip_broken
+        self._stack = ExitStack()
+        self._frames: Iterator[Frame] | None = None
+
+    def add(self, result: FrameResult) -> None:
+        """Write one frame; results come in order and may leave frames out."""
+        if self._frames is None:
+            source = self._stack.enter_context(open_frames(self._source, skip_broken=self._skip_broken))
+            self._frames = iter(source)
+        for frame in self._frames:
+            if frame.index == result.index:
+                with whole_file(self._folder / frame_name(self._name, frame.index)) as temporary:
+                    Image.fromarray(frame.rgb).save(temporary, format="JPEG", quality=_JPEG_QUALITY)
                 return
 
     def __enter__(self) -> Self:

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from fewmask.exports.coco import coco_dataset
-from fewmask.exports.cvat import cvat_xml
+from fewmask.exports.cvat import cvat_images_xml, cvat_xml
 from fewmask.exports.davis import write_davis
 from fewmask.exports.label_studio import label_studio_tasks
+from fewmask.exports.polygons import MIN_IOU
 from fewmask.exports.saved_results import read_file, read_run
 from fewmask.exports.supervision import supervision_detections
 from fewmask.exports.ytvis import ytvis_results
@@ -63,9 +64,15 @@ class VideoResult(VideoTracks):
         """Palette PNGs in ``folder``, named as the pictures were, else 00000.png, ...; see `fewmask.exports.davis`."""
         return write_davis(self, Path(folder))
 
-    def to_cvat(self) -> str:
-        """CVAT for video 1.1 XML; see `fewmask.exports.cvat`."""
-        return cvat_xml(self)
+    def to_cvat(self, *, exact: bool = False, min_iou: float = MIN_IOU) -> str:
+        """CVAT XML; see `fewmask.exports.cvat`.
+
+        Args:
+            exact: "CVAT for images 1.1" with every mask to the pixel, else "CVAT for video 1.1" with tracks of simple
+                polygons.
+            min_iou: of the polygons between key frames with their masks; lower gives fewer key frames.
+        """
+        return cvat_images_xml(self) if exact else cvat_xml(self, min_iou)
 
     def to_label_studio(self, video_url: str, *, frames_url: str | None = None) -> list[dict[str, Any]]:
         """Label Studio tasks with predictions; see `fewmask.exports.label_studio` for the labelling configs.

@@ -1,9 +1,12 @@
 """The exact outline of a bitmap as one polygon on the pixel grid."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
 Point = tuple[int, int]  # x, y of a pixel corner
+Place = tuple[float, float]  # x, y anywhere
 
 
 def outline_loops(mask: npt.NDArray[np.bool_]) -> list[list[Point]]:
@@ -50,7 +53,7 @@ def outline_loops(mask: npt.NDArray[np.bool_]) -> list[list[Point]]:
     return loops
 
 
-def one_polygon(loops: list[list[Point]]) -> list[Point]:
+def one_polygon(loops: Sequence[Sequence[Place]]) -> list[Place]:
     """All loops in one closed polygon: from the first corner a path leads to each loop and back the same way.
 
     The paths run along grid lines. They enclose nothing and pass no pixel centre, so the polygon covers the same
@@ -58,7 +61,7 @@ def one_polygon(loops: list[list[Point]]) -> list[Point]:
     """
     if not loops:
         return []
-    polygon = [*loops[0]]
+    polygon: list[Place] = [*loops[0]]
     anchor = loops[0][0]
     for loop in loops[1:]:
         bend = (loop[0][0], anchor[1])

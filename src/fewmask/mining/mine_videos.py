@@ -159,5 +159,5 @@ def _write_dataset(folder: Path, jobs: Sequence[Job], settings: MiningSettings) 
     results = [job.result for job in jobs]
     write_annotations(folder, in_order(results), settings.keep_every)
     for video in in_order(results):
-        write_exports(folder, video)
+        write_exports(folder, video, settings.keep_every)
     return write_review_page(folder, in_order(results), settings.keep_every)

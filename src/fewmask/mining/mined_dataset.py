@@ -6,11 +6,16 @@ YouTube-VIS file keeps them, since a video has no holes.
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote
 
 from fewmask.datasets.coco import CocoAnnotation, CocoDataset, CocoImage, annotation_of, write_coco
 from fewmask.datasets.ytvis_types import YtvisAnnotation, YtvisCategory, YtvisDataset, YtvisVideo, annotation_from_masks
 from fewmask.datasets.ytvis_write import write_ytvis
+from fewmask.exports.cvat import cvat_labels
+from fewmask.exports.label_studio import label_studio_config
+from fewmask.media.addresses import is_address, showable
 from fewmask.media.atomic import write_text
 from fewmask.mining.mined_video import CATEGORY, MinedMask, MinedVideo
 
@@ -72,13 +77,31 @@ def write_annotations(
     )
 
 
-def write_exports(folder: Path, video: MinedVideo) -> None:
-    """``cvat/<name>.xml`` and ``label_studio/<name>.json``: every track over every frame, for correction."""
+def write_exports(folder: Path, video: MinedVideo, keep_every: int) -> None:
+    """Files to correct outlines in other tools, with the labels that they need.
+
+    ``cvat/<name>.xml`` has every track over every frame, ``label_studio/<name>.json`` the exact masks of the dataset's
+    frames on their pictures.
+    """
     result = video.as_result()
     write_text(folder / "cvat" / f"{video.name}.xml", result.to_cvat())
-    url = video.source if "://" in video.source else f"/data/local-files/?d={Path(video.source).name}"
-    tasks = result.to_label_studio(url)
+    write_text(folder / "cvat" / "labels.json", json.dumps(cvat_labels(result)))
+    kept = tuple(dataset_frames(video, keep_every))
+    pictures = replace(
+        result,
+        tracks=tuple(
+            replace(track, masks=tuple(mask if t in kept else None for t, mask in enumerate(track.masks)))
+            for track in result.tracks
+        ),
+        annotated_frames=kept,
+        file_names=tuple(file_name(video.name, t) for t in range(result.length)),
+    )
+    source = video.source if is_address(video.source) else Path(video.source).name
+    tasks = pictures.to_label_studio(
+        showable(source), frames_url=f"/data/local-files/?d={quote(folder.name)}/images/{quote(video.name)}"
+    )
     write_text(folder / "label_studio" / f"{video.name}.json", json.dumps(tasks, allow_nan=False))
+    write_text(folder / "label_studio" / "config.xml", label_studio_config(result))
 
 
 def dataset_frames(video: MinedVideo, keep_every: int, keep: Keep = everything) -> dict[int, list[MinedMask]]:

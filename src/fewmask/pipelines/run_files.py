@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from fewmask.exports.run_outputs import Outputs, RunSummary, write_exports
-from fewmask.exports.run_pictures import Overlay, PaletteMasks
+from fewmask.exports.run_pictures import FrameFiles, Overlay, PaletteMasks
 from fewmask.exports.video_result import VideoResult
 from fewmask.media.addresses import showable
 from fewmask.media.final_ids import first_frames
@@ -46,7 +46,7 @@ def write_run_files(
     known: list[int] = []
     with ExitStack() as stack:
         listed = stack.enter_context(TracksFile(files[0], tracks.tracks, tracks.rows, frame_scores=tracks.frame_scores))
-        pictures: list[Overlay | PaletteMasks] = []
+        pictures: list[Overlay | PaletteMasks | FrameFiles] = []
         if outputs.overlay:
             files.append(overlay_path)
             if not _is_drawn(run, overlay_path):
@@ -55,6 +55,10 @@ def write_run_files(
         if outputs.masks:
             files.append(masks_path)
             pictures.append(PaletteMasks(masks_path, [track.track_id for track in shown.tracks], facts.file_names))
+        if outputs.frames:
+            files.append(run.path / "images")
+            frames = FrameFiles(files[-1], facts.name, source, skip_broken=skip_broken)
+            pictures.append(stack.enter_context(frames))
         for result in run.spool.results():
             listed.add(result)
             for picture in pictures:
