@@ -11,7 +11,7 @@ from fewmask.pipelines.early_checks import check_files
 
 
 class DataFormat(StrEnum):
-    """Formats that are read; all but labelme are written too."""
+    """Formats that are read; all but the last three are written too."""
 
     ytvis = "ytvis"
     coco = "coco"
@@ -19,6 +19,8 @@ class DataFormat(StrEnum):
     vspw = "vspw"
     folders = "folders"
     labelme = "labelme"
+    cvat = "cvat"
+    label_studio = "label-studio"
 
 
 class DavisTask(StrEnum):

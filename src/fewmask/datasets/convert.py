@@ -5,13 +5,16 @@ target cannot hold is either refused, or left out on request or where it is of n
 notes.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from fewmask.datasets.coco import CocoDataset, read_coco, write_coco
+from fewmask.datasets.cvat import read_cvat
 from fewmask.datasets.davis import Task, read_davis, write_davis
 from fewmask.datasets.formats import Format, locate
+from fewmask.datasets.label_studio import read_label_studio
 from fewmask.datasets.label_tree import FrameCopies
 from fewmask.datasets.labelme import read_labelme
 from fewmask.datasets.mask_folders import read_mask_folders, read_mask_pictures, write_mask_folders
@@ -26,6 +29,17 @@ from fewmask.errors import DatasetError
 
 Overlap = Literal["refuse", "smaller"]
 _NATURAL_JSON: dict[Format, Format] = {"ytvis": "coco", "labelme": "coco"}
+_READ_ONLY: dict[Format, str] = {
+    "labelme": "choose coco",
+    "cvat": "segment writes them with --export cvat",
+    "label-studio": "segment writes them with --export label-studio",
+}
+
+
+_CORRECTED: dict[Format, Callable[[Path, Path | None], tuple[CocoDataset, list[str]]]] = {
+    "cvat": read_cvat,
+    "label-studio": read_label_studio,
+}
 
 
 @dataclass(frozen=True)
@@ -72,6 +86,7 @@ class Conversion:
 class _Loaded:
     dataset: YtvisDataset | CocoDataset
     frames_root: Path
+    notes: tuple[str, ...] = ()
 
 
 def convert_data(
@@ -99,10 +114,10 @@ def convert_data(
     refuse_overwrite(target)
     source, source_format = locate(source, source_format)
     target_format = target_format or _natural_target(source_format, target)
-    if target_format == "labelme":
-        raise DatasetError(f"{target}: labelme files are read, not written; choose coco")
+    if target_format in _READ_ONLY:
+        raise DatasetError(f"{target}: {target_format} files are read, not written; {_READ_ONLY[target_format]}")
     loaded = _read(source, source_format, target_format, options)
-    notes: list[str] = []
+    notes = [*loaded.notes]
     if target_format == "coco":
         pictures = _as_pictures(loaded, notes)
         _refuse_nothing(len(pictures.images), source)
@@ -156,6 +171,9 @@ def _read(source: Path, source_format: Format, target_format: Format, options: C
         pictures = read_mask_pictures(source, category=options.category)
     elif source_format == "labelme":
         pictures = read_labelme(source)
+    elif source_format in _CORRECTED:
+        pictures, notes = _CORRECTED[source_format](source, options.frames_root)
+        return _Loaded(pictures, pictures.images_root, tuple(notes))
     else:
         pictures = read_coco(source, options.frames_root)
     return _Loaded(pictures, pictures.images_root)

@@ -8,7 +8,7 @@ from fewmask.datasets.coco_pictures import annotation_file
 from fewmask.errors import DatasetError
 from fewmask.media.file_kinds import files_below
 
-Format = Literal["ytvis", "coco", "davis", "vspw", "folders", "labelme"]
+Format = Literal["ytvis", "coco", "davis", "vspw", "folders", "labelme", "cvat", "label-studio"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 
 
@@ -30,8 +30,8 @@ def locate(path: str | Path, given: Format | None = None) -> tuple[Path, Format]
 def detect_format(path: str | Path) -> Format:
     """What is at ``path``.
 
-    A JSON file is "ytvis" (also OVIS), "coco" or "labelme" by its keys. A folder is "vspw", "davis", "folders" or
-    "labelme" by what lies in it.
+    An XML file is "cvat". A JSON file is "label-studio" if it is a list of tasks, else "ytvis" (also OVIS), "coco" or
+    "labelme" by its keys. A folder is "vspw", "davis", "folders" or "labelme" by what lies in it.
 
     Raises:
         DatasetError: nothing is there, or nothing that is known.
@@ -41,6 +41,10 @@ def detect_format(path: str | Path) -> Format:
         return _folder(path)
     if not path.exists():
         raise DatasetError(f"{path}: nothing is there")
+    if path.suffix.lower() == ".xml":
+        return "cvat"
+    if _is_task_list(path):
+        return "label-studio"
     document = json_file.load_object(path)
     if "shapes" in document:
         return "labelme"
@@ -51,6 +55,18 @@ def detect_format(path: str | Path) -> Format:
     raise DatasetError(
         f"{path}: neither 'videos' nor 'images' nor 'shapes' is among its keys; say what it is with --from"
     )
+
+
+def _is_task_list(path: Path) -> bool:
+    """Whether a JSON file begins like a list of Label Studio's tasks, and not of results."""
+    try:
+        with path.open("rb") as handle:
+            head = handle.read(1 << 20)
+    except OSError:
+        return False
+    text = head.decode("utf-8-sig", errors="ignore").lstrip()
+    told = any(f'"{key}"' in text for key in ("data", "annotations", "predictions"))
+    return text.startswith("[") and told and '"segmentations"' not in text
 
 
 def _folder(path: Path) -> Format:
