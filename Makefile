@@ -5,7 +5,7 @@ endif
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all smoke slow lint site bench clean
+.PHONY: demo test test-all smoke endurance slow lint site bench clean
 
 demo: $(VENV)/.ready
 	rm -rf out/demo
@@ -29,6 +29,10 @@ smoke: $(VENV)/.ready
 # Everything that `test` leaves out for time or data; `gpu` needs a CUDA device.
 slow: $(VENV)/.ready-dev
 	$(BIN)/python -m pytest -m "slow or data"
+
+# Kills every verb again and again and looks at what is left: docs/trust.md.
+endurance: $(VENV)/.ready-dev
+	$(BIN)/python -m pytest -m slow tests/endurance tests/trust
 
 lint: $(VENV)/.ready-dev
 	$(BIN)/ruff check .

@@ -127,7 +127,7 @@ def test_a_damaged_record_is_named(written, scene, tmp_path):
     out = tmp_path / "out"
     shutil.copytree(written, out)
     (out / "records" / "00002.json").write_text("{")
-    with pytest.raises(FewmaskError, match=r"00002\.json: cannot be read; delete it"):
+    with pytest.raises(FewmaskError, match=r"00002\.json: not valid JSON .*; delete it"):
         synthesise(scene, None, out, videos=5, resume=True, **SETTINGS)
 
 

@@ -26,6 +26,8 @@ from fewmask.datasets.ytvis import read_ytvis
 from fewmask.datasets.ytvis_types import YtvisDataset
 from fewmask.datasets.ytvis_write import write_ytvis
 from fewmask.errors import DatasetError
+from fewmask.media.atomic import remove_unfinished_of
+from fewmask.media.writer_lock import WriterLock
 
 Overlap = Literal["refuse", "smaller"]
 _NATURAL_JSON: dict[Format, Format] = {"ytvis": "coco", "labelme": "coco"}
@@ -111,7 +113,15 @@ def convert_data(
         DatasetError: the source is malformed, the target exists, or the target cannot hold what the source says.
     """
     source, target = Path(source), Path(target)
-    refuse_overwrite(target)
+    with WriterLock.of_target(target, "fewmask convert-data"):
+        refuse_overwrite(target)
+        remove_unfinished_of(target)
+        return _convert(source, target, source_format, target_format, options)
+
+
+def _convert(
+    source: Path, target: Path, source_format: Format | None, target_format: Format | None, options: ConvertOptions
+) -> Conversion:
     source, source_format = locate(source, source_format)
     target_format = target_format or _natural_target(source_format, target)
     if target_format in _READ_ONLY:

@@ -12,14 +12,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from fewmask.datasets.coco import CocoDataset, read_coco
 from fewmask.datasets.copy_paste import CutOuts, Part, load_cut_outs
 from fewmask.datasets.synth_background import Backgrounds, load_backgrounds
 from fewmask.datasets.synth_config import SynthConfig
 from fewmask.datasets.synth_files import VideoFormat, record_path, write_video
 from fewmask.datasets.synth_video import SyntheticVideo, plan_video, synthetic_video
-from fewmask.errors import ConfigError, FewmaskError
+from fewmask.errors import ConfigError, DatasetError
 from fewmask.media.atomic import whole_file
+from fewmask.media.own_files import read_json
 from fewmask.media.processes import outcomes
 from fewmask.media.run_directory import RunDirectory
 
@@ -208,10 +211,17 @@ def _write_instances(path: Path, out: Path, videos: int, categories: list[dict[s
         handle.write("\n]}\n")
 
 
+class _RecordFile(BaseModel):
+    """``records/NNNNN.json``, as far as joining them needs it; who reads the dataset checks the rest."""
+
+    video: dict[str, Any]
+    annotations: list[dict[str, Any]]
+
+
 def _record(out: Path, index: int) -> dict[str, Any]:
     path = record_path(out, index)
-    try:
-        record: dict[str, Any] = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise FewmaskError(f"{path}: cannot be read; delete it and resume, and its video is made again") from error
-    return record
+    advice = "delete it and resume, and its video is made again"
+    record = read_json(path, _RecordFile, advice)
+    if record.video.get("id") != index + 1:
+        raise DatasetError(f"{path}: is the record of another video; {advice}")
+    return dict(record)

@@ -11,11 +11,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
+from pydantic import BaseModel, ConfigDict, NonNegativeInt
+
 import fewmask
 from fewmask.errors import ConfigError, DatasetError, FewmaskError, InUseError
 from fewmask.media.addresses import showable_text
 from fewmask.media.atomic import remove_unfinished, write_json
 from fewmask.media.identity import identity, same_input
+from fewmask.media.own_files import checked, read_json
 from fewmask.media.spool import ResultSpool
 from fewmask.media.stopping import at_the_end
 from fewmask.media.writer_lock import WriterLock
@@ -26,6 +29,30 @@ _OTHERWISE = "or use another --out"
 
 
 Status = Literal["running", "finished", "failed", "interrupted"]
+
+
+class Progress(BaseModel):
+    """How far a run is: ``frames`` are in its spool, ``drawn`` of them in its overlay; verbs add more."""
+
+    model_config = ConfigDict(extra="allow")
+
+    frames: NonNegativeInt = 0
+    drawn: NonNegativeInt = 0
+
+
+class Manifest(BaseModel):
+    """``manifest.json``."""
+
+    model_config = ConfigDict(extra="allow")
+
+    command: list[str]
+    status: Status
+    inputs: dict[str, Any]
+    settings: dict[str, Any]
+    progress: Progress
+    started: str
+    finished: str | None
+    error: str | None
 
 
 class RunDirectory:
@@ -224,15 +251,10 @@ def _new_manifest(wanted: dict[str, Any]) -> dict[str, Any]:
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / _MANIFEST
-    try:
-        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        missing = {"inputs", "settings", "progress"} - manifest.keys()
-    except FileNotFoundError as error:
-        raise ConfigError(f"{folder}: holds no {_MANIFEST}, so there is no run to resume; use another --out") from error
-    except (OSError, ValueError, AttributeError) as error:
-        raise ConfigError(f"{path}: cannot be read as a manifest; use another --out") from error
-    if missing:
-        raise ConfigError(f"{path}: is not the manifest of a run; use another --out")
+    if not path.exists():
+        raise ConfigError(f"{folder}: holds no {_MANIFEST}, so there is no run to resume; use another --out")
+    manifest: dict[str, Any] = read_json(path, dict[str, Any], "use another --out", error=ConfigError)
+    checked(manifest, Manifest, str(path), "it is not the manifest of a run; use another --out", error=ConfigError)
     return manifest
 
 

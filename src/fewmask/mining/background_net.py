@@ -4,7 +4,6 @@ The head is the semantic branch of panoptic feature pyramids: every level is bro
 and bilinear doubling, the levels are added, one 1x1 convolution gives the logit.
 """
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -14,15 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import timm
 import torch
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional
 
 from fewmask.errors import CheckpointError
-from fewmask.media.atomic import write_bytes
 from fewmask.models import tiny_vit
+from fewmask.models.tensors_file import load_tensors, refuse_larger, save_tensors
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
@@ -100,10 +97,10 @@ class BackgroundNet(nn.Module):
 
     def save_pretrained(self, path: Path, *, half: bool = False) -> None:
         """Write weights and configuration to one safetensors file; ``half`` stores float16."""
-        state = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
+        state = self.state_dict()
         if half:
             state = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
-        write_bytes(path, save(state, metadata={"background_net": self.config.model_dump_json()}))
+        save_tensors(path, state, {"background_net": self.config.model_dump_json()})
 
     @classmethod
     def from_pretrained(cls, path: Path | None = None, device: torch.device | str = "cpu") -> "BackgroundNet":
@@ -115,13 +112,15 @@ class BackgroundNet(nn.Module):
         path = BUNDLED if path is None else path
         if not path.is_file():
             raise CheckpointError(f"{path}: no such file; train one with `fewmask train background`")
+        state, about = load_tensors(path)
         try:
-            with safe_open(path, "pt") as file:
-                config = BackgroundNetConfig(**json.loads((file.metadata() or {})["background_net"]))
-                state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+            config = BackgroundNetConfig.model_validate_json(about["background_net"])
+            refuse_larger(path, config.width * config.width, path)
             network = cls(config)
             network.load_state_dict(state)
-        except (SafetensorError, KeyError, ValidationError, ValueError, RuntimeError) as error:
+        except CheckpointError:
+            raise
+        except Exception as error:  # whatever torch and timm make of such a shape
             raise CheckpointError(f"{path}: not the weights of a background network") from error
         return network.to(device).eval()
 

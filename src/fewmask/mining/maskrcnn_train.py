@@ -8,17 +8,16 @@ from typing import Any
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from fewmask.datasets.coco import CocoDataset, CocoImage
 from fewmask.datasets.coco_results import CocoResult
 from fewmask.errors import DatasetError
 from fewmask.media import rle
-from fewmask.media.atomic import write_bytes
 from fewmask.metrics import evaluate_coco
 from fewmask.mining.maskrcnn import MaskRcnnProposals
 from fewmask.mining.proposals import RgbImage
+from fewmask.models.tensors_file import save_tensors
 from fewmask.training.settings import TrainSettings
 
 
@@ -140,8 +139,7 @@ class MaskRcnnTask:
 
     def save(self, folder: Path) -> None:
         """Write model.safetensors, for `MaskRcnnProposals`."""
-        state = {name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()}
-        write_bytes(folder / "model.safetensors", save(state))
+        save_tensors(folder / "model.safetensors", self.network.state_dict())
 
 
 class _FrozenNorm(nn.BatchNorm2d):

@@ -7,15 +7,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fewmask.datasets.json_file import load_object
+from pydantic import BaseModel, PositiveInt
+
 from fewmask.errors import ConfigError, VideoError
 from fewmask.media.addresses import address_name, is_address
+from fewmask.media.own_files import read_json
 from fewmask.media.run_directory import RunDirectory
 from fewmask.media.writer_lock import WriterLock
 from fewmask.mining.background_net import BackgroundNet
 from fewmask.mining.flow import DisFlow, FlowEstimator
 from fewmask.mining.frame_candidates import BackgroundEstimator
 from fewmask.mining.mined_dataset import in_order, write_annotations, write_exports
+from fewmask.mining.mined_video import VideoName
 from fewmask.mining.proposals import Proposer
 from fewmask.mining.review_page import read_decisions, write_review_page
 from fewmask.mining.settings import MiningSettings
@@ -110,6 +113,21 @@ def mine(
     return MiningSummary(run.path, tuple(outcomes[job.name] for job in jobs), tracks)
 
 
+class _MinedProgress(BaseModel):
+    names: list[VideoName]
+
+
+class _MinedSettings(BaseModel):
+    keep_every: PositiveInt
+
+
+class _MinedManifest(BaseModel):
+    """What of a mining run's manifest its review needs."""
+
+    progress: _MinedProgress
+    settings: _MinedSettings
+
+
 def apply_review(folder: str | Path, decisions: str | Path, *, only_accepted: bool = False) -> Path:
     """Write ``instances.reviewed.json`` and ``ytvis.reviewed.json`` without the rejected tracks.
 
@@ -129,11 +147,12 @@ def apply_review(folder: str | Path, decisions: str | Path, *, only_accepted: bo
     if not (folder / "instances.json").exists():
         raise ConfigError(f"{folder}: no finished mining dataset; give the --out of `fewmask mine`")
     with WriterLock.of_folder(folder, "fewmask mine --review"):
-        manifest = load_object(folder / "manifest.json")
+        advice = "mine the videos again"
+        manifest = read_json(folder / "manifest.json", _MinedManifest, advice, error=ConfigError)
         keep = read_decisions(Path(decisions)).keep(only_accepted=only_accepted)
-        results = [folder / "results" / f"{name}.json" for name in manifest["progress"]["names"]]
+        results = [folder / "results" / f"{name}.json" for name in manifest.progress.names]
         videos = in_order([path for path in results if path.exists()])
-        write_annotations(folder, videos, manifest["settings"]["keep_every"], keep=keep, suffix=".reviewed")
+        write_annotations(folder, videos, manifest.settings.keep_every, keep=keep, suffix=".reviewed")
     return folder / "instances.reviewed.json"
 
 

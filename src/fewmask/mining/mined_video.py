@@ -4,11 +4,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from fewmask.datasets.json_file import load_object
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
+
+from fewmask.datasets.json_file import MAX_SIDE
+from fewmask.datasets.run_lengths import measure_runs
+from fewmask.errors import DatasetError
 from fewmask.exports.video_result import VideoResult
 from fewmask.media.atomic import write_json
+from fewmask.media.own_files import read_json
 from fewmask.media.results import Track
 from fewmask.media.rle import Rle
 from fewmask.mining.frame_candidates import FrameCandidates
@@ -17,6 +22,9 @@ from fewmask.mining.settings import MiningSettings
 from fewmask.mining.tracks import link_tracks, stability
 
 CATEGORY = {1: "object"}
+VideoName = Annotated[str, Field(pattern=r"^[\w-]+$")]
+"""Of a video within a run; files are named after it."""
+_Share = Annotated[float, Field(ge=0, le=1.000001)]
 
 
 @dataclass(frozen=True)
@@ -124,13 +132,37 @@ class MinedVideo:
         Raises:
             DatasetError: missing or not such a file.
         """
-        record = load_object(path)
-        size = (record["size"][0], record["size"][1])
+        record = read_json(path, _MinedFile, "remove it and resume, and its video is mined again")
+        height, width = record.size
+        counts = [row[1] for masks in record.frames for row in masks]
+        covered, _ = measure_runs(counts)
+        if any(pixels != height * width for pixels in covered.tolist()):
+            raise DatasetError(f"{path}: a mask does not cover {width}x{height} pixels; remove it and resume")
         frames = tuple(
-            tuple(MinedMask(row[0], {"size": list(size), "counts": row[1]}, *row[2:]) for row in masks)
-            for masks in record.pop("frames")
+            tuple(MinedMask(row[0], {"size": [height, width], "counts": row[1]}, *row[2:]) for row in masks)
+            for masks in record.frames
         )
-        return cls(**{**record, "size": size, "frames": frames})
+        return cls(**{**dict(record), "frames": frames})
+
+
+class _MinedFile(BaseModel):
+    """The file of a `MinedVideo`; rows of ``frames`` are the fields of `MinedMask`."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    name: VideoName
+    source: str
+    size: tuple[Annotated[int, Field(ge=1, le=MAX_SIDE)], Annotated[int, Field(ge=1, le=MAX_SIDE)]]
+    fps: PositiveFloat | None
+    frames: Annotated[
+        list[list[tuple[PositiveInt, str, float, _Share, _Share, NonNegativeInt, float | None]]], Field(min_length=1)
+    ]
+    cost: float
+    pairs_evaluated: NonNegativeInt
+    pairs: NonNegativeInt
+    proposals: NonNegativeInt
+    frame_step: Annotated[int, Field(ge=1, le=1_000_000)]
+    note: str | None
 
 
 def gather(

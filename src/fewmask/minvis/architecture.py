@@ -5,9 +5,10 @@ own Mask2Former, so that everything that works on those works on these.
 """
 
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from fewmask.errors import ConfigError
@@ -29,12 +30,12 @@ class Architecture:
     """
 
     backbone: str = "tiny_vit_5m"
-    queries: int = 50
-    width: int = 128
-    encoder_layers: int = 2
-    decoder_layers: int = 4
-    feedforward: int = 512
-    num_classes: int = 1
+    queries: Annotated[int, Field(ge=1, le=10_000)] = 50
+    width: Annotated[int, Field(ge=32, le=8192)] = 128
+    encoder_layers: Annotated[int, Field(ge=1, le=64)] = 2
+    decoder_layers: Annotated[int, Field(ge=1, le=64)] = 4
+    feedforward: Annotated[int, Field(ge=1, le=65_536)] = 512
+    num_classes: Annotated[int, Field(ge=1, le=100_000)] = 1
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a JSON file."""

@@ -4,25 +4,25 @@ A one-stage network is a folder with ``dense.json``, a small Mask2Former one wit
 input size), both with ``model.safetensors``.
 """
 
-import json
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from pydantic import BaseModel, Field
 from torch import nn
 
 from fewmask.errors import CheckpointError
 from fewmask.media.atomic import write_json
 from fewmask.media.given_path import given_path
+from fewmask.media.own_files import read_json
 from fewmask.minvis.architecture import Architecture, build
 from fewmask.minvis.dense.segmenter import load_dense
 from fewmask.minvis.dense.weights import is_dense
 from fewmask.minvis.loading import load_segmenter
 from fewmask.minvis.mask2former import Mask2FormerSegmenter
 from fewmask.minvis.segmenter import QuerySegmenter
+from fewmask.models.tensors_file import load_tensors, refuse_larger
 from fewmask.models.weights_file import halved, save_weights
 
 BUNDLED = "small"
@@ -103,13 +103,16 @@ def load_small_network(folder: Path) -> tuple[Any, int | None]:
     Raises:
         CheckpointError: missing, damaged, or the weights do not fit the description.
     """
-    network = build(read_architecture(folder))
+    path, weights = folder / "architecture.json", folder / "model.safetensors"
     description = _description(folder)
+    shape = description.network
+    layers = shape.encoder_layers + shape.decoder_layers
+    refuse_larger(path, layers * shape.width * (shape.width + shape.feedforward) + shape.queries * shape.width, weights)
     try:
-        categories = [str(name) for name in description["categories"]]
-        short_side = None if description["short_side"] is None else int(description["short_side"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{folder / 'architecture.json'}: not a description of a network ({error})") from error
+        network = build(shape)
+    except Exception as error:  # whatever torch, timm and transformers make of such a shape
+        raise CheckpointError(f"{path}: describes no network that can be ({error})") from error
+    categories, short_side = description.categories, description.short_side
     load_weights(network, folder / "model.safetensors")
     network.config.id2label = dict(enumerate(categories))
     return network.eval(), short_side
@@ -121,21 +124,20 @@ def read_architecture(folder: Path) -> Architecture:
     Raises:
         CheckpointError: missing, or not a description of a network.
     """
-    try:
-        return Architecture(**_description(folder)["network"])
-    except (KeyError, TypeError) as error:
-        raise CheckpointError(f"{folder / 'architecture.json'}: not a description of a network ({error})") from error
+    return _description(folder).network
 
 
-def _description(folder: Path) -> dict[str, Any]:
+class _Description(BaseModel):
+    """``architecture.json``."""
+
+    network: Architecture
+    categories: list[str]
+    short_side: Annotated[int, Field(ge=1, le=16_384)] | None
+
+
+def _description(folder: Path) -> _Description:
     path = folder / "architecture.json"
-    try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: not a description of a network ({error})") from error
-    if not isinstance(description, dict):
-        raise CheckpointError(f"{path}: not a description of a network")
-    return description
+    return read_json(path, _Description, "it is not the description of a network", error=CheckpointError)
 
 
 def load_weights(network: nn.Module, path: Path, *, own_heads: bool = False) -> None:
@@ -148,12 +150,7 @@ def load_weights(network: nn.Module, path: Path, *, own_heads: bool = False) -> 
     Raises:
         CheckpointError: missing, damaged, or of another architecture.
     """
-    try:
-        state = {key: value.float() if value.is_floating_point() else value for key, value in load_file(path).items()}
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path}: no such file") from error
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path}: not a safetensors file, or damaged ({error})") from error
+    state = {key: value.float() if value.is_floating_point() else value for key, value in load_tensors(path)[0].items()}
     own = network.state_dict()
     for key in own:
         if key not in state:

@@ -2,13 +2,11 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from fewmask.media.atomic import whole_file
 from fewmask.models.checkpoint_file import load_exactly, read_checkpoint
+from fewmask.models.tensors_file import save_tensors
 
 WEIGHTS = "model.safetensors"
 
@@ -23,10 +21,7 @@ def halved(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def save_weights(state: Mapping[str, Tensor], folder: Path) -> None:
     """Write ``model.safetensors`` into ``folder``, which is made, whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
-    plain: dict[str, Any] = {name: value.detach().cpu().contiguous() for name, value in state.items()}
-    with whole_file(folder / WEIGHTS) as temporary:
-        save_file(plain, temporary)
+    save_tensors(folder / WEIGHTS, state)
 
 
 def load_weights(network: nn.Module, folder: Path) -> None:

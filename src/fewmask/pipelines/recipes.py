@@ -1,14 +1,15 @@
 """Recipe files: TOML, checked once when read."""
 
-import tomllib
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from fewmask.errors import ConfigError
+from fewmask.media import own_files
 
 Recipe = TypeVar("Recipe", bound=BaseModel)
+_ADVICE = "see recipes/ for examples"
 
 
 def read_recipe(path: Path, kind: type[Recipe]) -> Recipe:
@@ -26,12 +27,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: missing, or not TOML.
     """
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}); see recipes/ for examples") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not TOML ({error})") from error
+    return own_files.read_toml(path, dict[str, Any], _ADVICE, error=ConfigError)
 
 
 def checked(values: dict[str, Any], kind: type[Recipe], where: str) -> Recipe:
@@ -40,9 +36,4 @@ def checked(values: dict[str, Any], kind: type[Recipe], where: str) -> Recipe:
     Raises:
         ConfigError: a key or value that cannot be; the message names it, after ``where``.
     """
-    try:
-        return kind.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"{where}: {key + ': ' if key else ''}{first['msg']}") from error
+    return own_files.checked(values, kind, where, _ADVICE, error=ConfigError)

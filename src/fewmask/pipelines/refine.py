@@ -12,10 +12,10 @@ from typing import Any
 import torch
 
 from fewmask.datasets.coco import CocoDataset, CocoImage, read_coco
-from fewmask.datasets.json_file import load_object
 from fewmask.datasets.picture_files import picture_files
 from fewmask.errors import ConfigError, DatasetError
 from fewmask.media.atomic import write_json
+from fewmask.media.own_files import read_json
 from fewmask.media.run_directory import RunDirectory
 from fewmask.mining.maskrcnn_train import MaskRcnnRecipe, MaskRcnnTask
 from fewmask.minvis.pretrained import load
@@ -165,7 +165,7 @@ def _train_round(
     task = _task(recipe, weights, source, labelled, request)
     before_file = place / "before.json"
     if before_file.exists():
-        before: dict[str, Any] = load_object(before_file)
+        before: dict[str, Any] = read_json(before_file, dict[str, float], "remove it, it is made again")
     else:
         before = task.validate()
         write_json(before_file, before, indent=2)

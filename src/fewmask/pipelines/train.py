@@ -7,8 +7,6 @@ from typing import Any
 
 import torch
 from pydantic import ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from fewmask.corrections.training_data import annotations_of
 from fewmask.datasets.coco import CocoDataset, read_coco
@@ -22,6 +20,7 @@ from fewmask.minvis.dense.train import DenseTask
 from fewmask.minvis.pretrained import folder_of
 from fewmask.minvis.train import MinvisRecipe, MinvisTask
 from fewmask.minvis.training_data import TrainingData, coco_data, joined, ytvis_data
+from fewmask.models.tensors_file import load_tensors
 from fewmask.models.weights_input import weights_input
 from fewmask.pipelines.recipes import read_recipe, read_toml
 from fewmask.pipelines.train_request import TrainRequest
@@ -314,8 +313,4 @@ def _split(dataset: CocoDataset, hold_out: int) -> tuple[CocoDataset, CocoDatase
 
 
 def _initial_weights(path: Path) -> dict[str, torch.Tensor]:
-    try:
-        state: dict[str, torch.Tensor] = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from error
-    return state
+    return load_tensors(path)[0]

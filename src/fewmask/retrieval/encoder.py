@@ -9,18 +9,18 @@ Design choices:
 """
 
 import hashlib
-import json
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from torch import Tensor, nn
 
-from fewmask.errors import CheckpointError, ConfigError
+from fewmask.errors import CheckpointError, ConfigError, FewmaskError
 from fewmask.media.atomic import write_json
+from fewmask.media.own_files import read_json
 from fewmask.models.imagenet_pixels import normalised
 from fewmask.models.weights_file import WEIGHTS, halved, load_weights, save_weights
 
@@ -33,10 +33,16 @@ class EncoderConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     backbone: str = Field(default="vit_base_patch16_224", description="a timm network, or mobilenet_v2 (torchvision's)")
-    frames: PositiveInt = Field(default=5, description="pictures per clip")
-    side: PositiveInt = Field(default=224, description="pixels of a picture's side; a multiple of the patch size")
-    dimension: PositiveInt = Field(default=768, description="size of the embedding; a vision transformer's own width")
-    backbone_options: dict[str, int] = Field(default_factory=dict, description="passed to timm, such as depth")
+    frames: PositiveInt = Field(default=5, le=1024, description="pictures per clip")
+    side: PositiveInt = Field(
+        default=224, le=4096, description="pixels of a picture's side; a multiple of the patch size"
+    )
+    dimension: PositiveInt = Field(
+        default=768, le=65536, description="size of the embedding; a vision transformer's own width"
+    )
+    backbone_options: dict[str, Annotated[int, Field(ge=0, le=8192)]] = Field(
+        default_factory=dict, description="passed to timm, such as depth"
+    )
 
 
 PAPER = EncoderConfig()
@@ -113,10 +119,13 @@ class ClipEncoder:
             CheckpointError: missing, damaged, or weights that do not fit the description.
         """
         path = Path(folder) / "encoder.json"
+        config = read_json(path, EncoderConfig, "it is not the description of a clip encoder", error=CheckpointError)
         try:
-            network = ClipNetwork(EncoderConfig(**json.loads(path.read_text(encoding="utf-8"))))
-        except (OSError, ValueError, TypeError, ValidationError) as error:
-            raise CheckpointError(f"{path}: not the description of a clip encoder ({error})") from error
+            network = ClipNetwork(config)
+        except FewmaskError as error:
+            raise CheckpointError(f"{path}: {error}") from error
+        except Exception as error:  # whatever timm makes of such options
+            raise CheckpointError(f"{path}: describes no network that can be ({error})") from error
         load_weights(network, Path(folder))
         return cls(network, encoder_name(folder), torch.device(device))
 

@@ -6,17 +6,16 @@ The paper uses Inception; here it is MobileNetV2, which is small enough to come 
 import hashlib
 from importlib import resources
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import nn
 
 from fewmask.errors import CheckpointError
 from fewmask.models.imagenet_pixels import normalised
+from fewmask.models.tensors_file import load_tensors
 
 BUNDLED = "mobilenet_v2_imagenet.safetensors"
 
@@ -86,10 +85,7 @@ class FixedFeatures:
 
 
 def _fill(network: nn.Module, path: Path) -> None:
-    try:
-        state: dict[str, Any] = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path}: cannot be read ({error})") from error
+    state = load_tensors(path)[0]
     body = {name: value.float() for name, value in state.items() if name.startswith("features.")}
     wanted = {name for name in network.state_dict() if name.startswith("features.")}
     missing = sorted(name for name in wanted - body.keys() if not name.endswith("num_batches_tracked"))

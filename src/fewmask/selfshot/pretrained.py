@@ -1,15 +1,15 @@
 """Saving and loading the transformer: a folder with ``transformer.json`` and ``model.safetensors``."""
 
-import json
 from pathlib import Path
 
 import torch
-from pydantic import ValidationError
 
 from fewmask.errors import CheckpointError
 from fewmask.media.atomic import write_json
+from fewmask.media.own_files import read_json
 from fewmask.models.checkpoint_file import read_checkpoint
-from fewmask.models.weights_file import halved, load_weights, save_weights
+from fewmask.models.tensors_file import refuse_larger
+from fewmask.models.weights_file import WEIGHTS, halved, load_weights, save_weights
 from fewmask.selfshot.backbone import Backbone
 from fewmask.selfshot.transformer import CommonInstanceTransformer, TransformerConfig
 
@@ -27,10 +27,15 @@ def load_transformer(folder: str | Path, *, device: str | torch.device = "cpu") 
         CheckpointError: missing, damaged, or weights that do not fit the description.
     """
     path = Path(folder) / "transformer.json"
+    advice = "it is not the description of a Self-Shot transformer"
+    config = read_json(path, TransformerConfig, advice, error=CheckpointError)
+    layers = config.encoder_layers + config.fuser_layers + config.decoder_layers
+    numbers = layers * config.width * (config.width + config.feed_forward) + config.frames * config.slots * config.width
+    refuse_larger(path, numbers, Path(folder) / WEIGHTS)
     try:
-        network = CommonInstanceTransformer(TransformerConfig(**json.loads(path.read_text(encoding="utf-8"))))
-    except (OSError, ValueError, TypeError, ValidationError) as error:
-        raise CheckpointError(f"{path}: not the description of a Self-Shot transformer ({error})") from error
+        network = CommonInstanceTransformer(config)
+    except Exception as error:  # whatever torch makes of such a shape
+        raise CheckpointError(f"{path}: describes no network that can be ({error})") from error
     load_weights(network, Path(folder))
     return network.to(device).eval()
 

@@ -31,16 +31,18 @@ class TransformerConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     backbone: BackboneName = "resnet50"
-    width: PositiveInt = Field(default=288, description="d; divisible by 6 for the position code and by the heads")
-    heads: PositiveInt = 8
-    feed_forward: PositiveInt = 2048
+    width: PositiveInt = Field(
+        le=8192, default=288, description="d; divisible by 6 for the position code and by the heads"
+    )
+    heads: PositiveInt = Field(default=8, le=256)
+    feed_forward: PositiveInt = Field(default=2048, le=65536)
     dropout: float = Field(default=0.1, ge=0, lt=1)
-    encoder_layers: NonNegativeInt = 6
-    fuser_layers: NonNegativeInt = 3
-    decoder_layers: PositiveInt = 6
-    slots: PositiveInt = Field(default=10, description="n, instances per frame")
-    frames: PositiveInt = Field(default=32, description="T, frames of a query clip")
-    support_frames: PositiveInt = Field(default=24, description="frames of a support clip")
+    encoder_layers: NonNegativeInt = Field(default=6, le=64)
+    fuser_layers: NonNegativeInt = Field(default=3, le=64)
+    decoder_layers: PositiveInt = Field(default=6, le=64)
+    slots: PositiveInt = Field(le=1000, default=10, description="n, instances per frame")
+    frames: PositiveInt = Field(le=1024, default=32, description="T, frames of a query clip")
+    support_frames: PositiveInt = Field(le=1024, default=24, description="frames of a support clip")
     size: tuple[PositiveInt, PositiveInt] = Field(default=(280, 320), description="frames are resized to this (H, W)")
     position: Literal["both", "query", "support", "none"] = Field(
         default="both", description="whose tokens carry codes (Table 9)"
@@ -49,7 +51,7 @@ class TransformerConfig(BaseModel):
         default=(128, 64, 32), description="channels of the mask head at strides 16, 8 and 4"
     )
     mask_channels: PositiveInt = Field(
-        default=24, description="a; not printed, and 18 of the released head cannot be grouped"
+        le=1024, default=24, description="a; not printed, and 18 of the released head cannot be grouped"
     )
     common_map: bool = Field(
         default=False, description="F is also taught, cell by cell, what is common; not in the paper, learns sooner"

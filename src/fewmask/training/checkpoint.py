@@ -1,6 +1,6 @@
-"""Training state on disk: written whole, loaded without executing pickled code."""
+"""Training state on disk: written whole, loaded without executing pickled code, checked before it is believed."""
 
-import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,8 @@ import torch
 
 from fewmask.errors import CheckpointError
 from fewmask.media.atomic import whole_file
+
+_ADVICE = "restore it from a copy, or remove it and the training starts again"
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
@@ -23,11 +25,17 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         CheckpointError: missing, damaged, or holding anything but tensors and plain values.
     """
     try:
+        with zipfile.ZipFile(path) as archive:  # torch writes checksums and does not look at them
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise CheckpointError(f"{path}: damaged, the checksum of {damaged} is another; {_ADVICE}")
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: no such checkpoint") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        raise CheckpointError(f"{path}: damaged, or not a checkpoint of a training run") from error
-    if not isinstance(state, dict) or "step" not in state:
-        raise CheckpointError(f"{path}: not a checkpoint of a training run (no step in it)")
+    except CheckpointError:
+        raise
+    except Exception as error:  # whatever zip, unpickler and torch make of damage
+        raise CheckpointError(f"{path}: damaged, or not a checkpoint of a training run; {_ADVICE}") from error
+    if not isinstance(state, dict) or type(state.get("step")) is not int or state["step"] < 0:
+        raise CheckpointError(f"{path}: not a checkpoint of a training run (no step in it); {_ADVICE}")
     return state

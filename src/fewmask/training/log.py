@@ -1,7 +1,9 @@
 """What a training run notes while it goes: ``log.csv``, and TensorBoard events for those who want to watch."""
 
 import csv
+import io
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,8 +33,10 @@ class TrainingLog:
     def start(self, step: int) -> None:
         """Begin at ``step``; what a killed run noted beyond it is dropped, because it is done again."""
         if self._path.exists():
-            with self._path.open(newline="") as handle:
-                kept = [row for row in csv.DictReader(handle) if int(row["step"]) <= step]
+            text = self._path.read_text(encoding="utf-8", errors="replace").replace("\0", "")
+            # Of a line that a full disk cut short, or that was damaged, nothing is kept.
+            rows = csv.DictReader(io.StringIO(text, newline=""), strict=False)
+            kept = [{name: row[name] for name in _COLUMNS} for row in rows if _step(row) <= step]
             with self._path.open("w", newline="") as handle:
                 writer = csv.DictWriter(handle, _COLUMNS)
                 writer.writeheader()
@@ -74,6 +78,12 @@ class TrainingLog:
         if self._events is not None:
             for name, value in values.items():
                 self._events.add_scalar(name, value, step)
+
+
+def _step(row: Mapping[str, Any]) -> float:
+    """The step of a line that is whole; infinite for others."""
+    text = str(row.get("step"))
+    return int(text) if text.isdecimal() and len(text) < 15 and all(row.get(name) for name in _COLUMNS) else math.inf
 
 
 def _summary_writer() -> Any:

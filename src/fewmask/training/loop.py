@@ -168,17 +168,18 @@ class _Run:
         return figures
 
     def restore(self) -> None:
-        state = load_checkpoint(self.out / "checkpoint.pt")
+        path = self.out / "checkpoint.pt"
+        state = load_checkpoint(path)
         try:
             self.task.network.load_state_dict(state["network"])
             self.optimizer.load_state_dict(state["optimizer"])
-        except (RuntimeError, ValueError) as error:
+            self.scaler.load_state_dict(state["scaler"])
+            if self.average is not None:
+                self.average = {k: state["average"][k].to(self.device) for k in self.average}
+        except Exception as error:  # a state of another shape fails in as many ways as torch has
             raise ConfigError(
                 f"{self.out}: the checkpoint is of another network; resume with its own recipe"
             ) from error
-        self.scaler.load_state_dict(state["scaler"])
-        if self.average is not None:
-            self.average = {k: v.to(self.device) for k, v in state["average"].items()}
         self.step = int(state["step"])
 
     def _advance(self, batches: Iterator[Any]) -> dict[str, float]:

@@ -13,15 +13,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
-from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional
 
 from fewmask.datasets.coco import CocoDataset, CocoImage
 from fewmask.errors import DatasetError
 from fewmask.media import rle
-from fewmask.media.atomic import write_bytes
 from fewmask.media.image_files import read_rgb
+from fewmask.models.tensors_file import save_tensors
 from fewmask.training.settings import TrainSettings
 from fewmask.vipmt.backbone import MobileNetV2
 from fewmask.vipmt.crops import random_crop
@@ -157,5 +156,4 @@ class BackboneTask:
 
     def save(self, folder: Path) -> None:
         """``backbone.safetensors``, which `fewmask train vipmt --backbone` takes."""
-        state = {k: v.detach().cpu().contiguous() for k, v in self._classifier.backbone.state_dict().items()}
-        write_bytes(folder / "backbone.safetensors", save(state))
+        save_tensors(folder / "backbone.safetensors", self._classifier.backbone.state_dict())

@@ -1,9 +1,13 @@
 """The settings of a VIPMT network, with the two named configurations ``paper`` and ``small``."""
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, Self, cast
+from typing import Annotated, Any, Literal, Self, cast
+
+from pydantic import Field
 
 from fewmask.errors import ConfigError
+
+_Side = Annotated[int, Field(ge=1, le=16_384)]
 
 
 @dataclass(frozen=True)
@@ -18,24 +22,24 @@ class VIPMTConfig:
     """``resnet50_deep``, ``mobilenet_v2``, ``timm:NAME`` or ``transformers:NAME`` (see backbone.py)."""
     fused_blocks: tuple[int, int] = (2, 3)
     """Backbone blocks (1..4) concatenated into the segmentation feature; the paper says 1 and 2, its code 2 and 3."""
-    channels: int = 384
+    channels: Annotated[int, Field(ge=4, le=8192)] = 384
     """C, the width of every prototype and token."""
-    feed_forward: int = 1152
+    feed_forward: Annotated[int, Field(ge=1, le=65536)] = 1152
     """Hidden width of the feed-forward networks inside an iteration."""
-    heads: int = 8
+    heads: Annotated[int, Field(ge=1, le=256)] = 8
     """Heads of the self-attention inside query activation."""
-    iterations: int = 5
+    iterations: Annotated[int, Field(ge=1, le=64)] = 5
     """L, how often prototypes and query features refine each other."""
-    prior_channels: int = 384
+    prior_channels: Annotated[int, Field(ge=1, le=8192)] = 384
     """Channels that X4 is pooled to for the prior and the structural maps."""
     prior_features: Literal["paper", "fused"] = "paper"
     """What prior and structural maps compare: ``paper`` takes X4, and for the prior the support pixel that fits best;
     ``fused`` the two fused blocks, each of unit length, and for the prior each support's mean foreground."""
-    input_size: tuple[int, int] = (240, 424)
+    input_size: tuple[_Side, _Side] = (240, 424)
     """Height and width that frames are letterboxed to when the model is used on pictures and videos."""
-    clip_length: int = 5
+    clip_length: Annotated[int, Field(ge=1, le=1024)] = 5
     """T_c, frames segmented together."""
-    memory_length: int = 5
+    memory_length: Annotated[int, Field(ge=0, le=10000)] = 5
     """T_m, most memory frames given to a clip."""
     memory_threshold: float = 0.8
     """Predicted IoU from which a frame may enter the memory (the code's >=; the paper says larger than)."""
@@ -45,19 +49,19 @@ class VIPMTConfig:
     """False leaves out eq 10-11: the clip prototype does all the work (rows "Baseline" and "+C" of Table 4)."""
     bidirectional: bool = True
     """False starts the next iteration from the clip prototype (the one-way row of Table 5)."""
-    iou_channels: int = 256
+    iou_channels: Annotated[int, Field(ge=1, le=8192)] = 256
     """Width of the IoU network's convolutions."""
-    iou_hidden: int = 1024
+    iou_hidden: Annotated[int, Field(ge=1, le=65536)] = 1024
     """Width of the IoU network's hidden fully connected layer."""
-    iou_grid: tuple[int, int] = (8, 14)
+    iou_grid: tuple[_Side, _Side] = (8, 14)
     """Grid the fully connected layer was trained on; other sizes are pooled to it."""
     structural_maps: bool = True
     """False feeds zeros instead of the four maps of eq 15-16 ("w/o SSM" in Tables 6 and 7)."""
-    feature_dropout: float = 0.5
+    feature_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
     """Channel dropout of the adjusted backbone features."""
-    attention_dropout: float = 0.1
+    attention_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Dropout inside attention and feed-forward networks."""
-    head_dropout: float = 0.1
+    head_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Channel dropout before the last layer of the two heads."""
 
     def __post_init__(self) -> None:
@@ -76,6 +80,12 @@ class VIPMTConfig:
             raise ConfigError(f"memory_length={self.memory_length} must not be negative")
         if not 0.0 <= self.memory_threshold <= 1.0:
             raise ConfigError(f"memory_threshold={self.memory_threshold} must lie in 0..1")
+
+    @property
+    def least_numbers(self) -> int:
+        """Weights that a network of this shape has at the very least: those of its largest matrices."""
+        iou = self.iou_hidden * self.iou_grid[0] * self.iou_grid[1]
+        return self.iterations * self.channels * (self.channels + self.feed_forward) + iou
 
     def to_dict(self) -> dict[str, Any]:
         """Values for config.json."""

@@ -1,6 +1,5 @@
 """Released VIPMT checkpoints -> our weights, with an account of every key."""
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -10,9 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fewmask.errors import CheckpointError
+from fewmask.errors import CheckpointError, FewmaskError
 from fewmask.media.atomic import write_json
+from fewmask.media.own_files import read_json
 from fewmask.models.checkpoint_file import read_checkpoint
+from fewmask.models.tensors_file import refuse_larger
 from fewmask.models.weights_file import WEIGHTS, save_weights
 from fewmask.vipmt.config import PAPER, VIPMTConfig
 from fewmask.vipmt.network import VIPMTNetwork
@@ -190,13 +191,14 @@ def load_network(folder: Path, **changes: Any) -> VIPMTNetwork:
             f"{folder}: no {CONFIG_NAME} and {WEIGHTS} there; give a folder written by "
             "`fewmask convert vipmt` or `fewmask train vipmt`"
         )
+    config = read_json(config_file, VIPMTConfig, "write it again", error=CheckpointError)
+    refuse_larger(config_file, config.least_numbers, weights_file)
     try:
-        values = json.loads(config_file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{config_file}: not valid JSON ({_one_line(error)}); write it again") from error
-    if not isinstance(values, dict):
-        raise CheckpointError(f"{config_file}: holds a {type(values).__name__}, not a configuration; write it again")
-    network = VIPMTNetwork(replace(VIPMTConfig.from_dict(values), **changes))
+        network = VIPMTNetwork(replace(config, **changes))
+    except FewmaskError:
+        raise
+    except Exception as error:  # whatever torch and timm make of such a shape
+        raise CheckpointError(f"{config_file}: describes no network that can be ({_one_line(error)})") from error
     weights = read_checkpoint(weights_file)
     try:
         network.load_state_dict(weights)
