@@ -9,14 +9,15 @@ import torch
 from PIL import Image
 
 from fewmask.datasets.coco import read_coco
-from fewmask.errors import ConfigError, DatasetError
+from fewmask.errors import CheckpointError, ConfigError, DatasetError
 from fewmask.training.settings import TrainSettings
+from fewmask.vipmt.convert import save_weights
 from fewmask.vipmt.episodes import EpisodeSampler, LabelledFrame, LabelledVideo, Shot, split_categories, videos_of_coco
 from fewmask.vipmt.feature_cache import FeatureCache
 from fewmask.vipmt.mask_noise import noisy_masks
 from fewmask.vipmt.model import VIPMT
 from fewmask.vipmt.network import VIPMTNetwork
-from fewmask.vipmt.train import VIPMTRecipe, VIPMTTask
+from fewmask.vipmt.train import VIPMTRecipe, VIPMTTask, load_start
 from fewmask.vipmt.training_videos import merged_videos
 from fewmask.vipmt.views import shot_mask, shot_picture
 
@@ -315,3 +316,16 @@ def test_a_picture_does_not_show_a_class_that_a_teacher_is_mostly_unsure_of(tmp_
     (still,) = videos_of_coco(read_coco(tmp_path / "instances.json"), (1, 2))
     assert set(still.shown) == {2}
     assert still.frames[0].mask_of(2).sum() == 400
+
+
+def test_training_goes_on_from_weights_but_for_the_parts_named_anew(small, tmp_path):
+    torch.manual_seed(0)
+    first, second, third = VIPMTNetwork(small), VIPMTNetwork(small), VIPMTNetwork(replace(small, iterations=3))
+    save_weights(first.state_dict(), small, tmp_path)
+    load_start(second, tmp_path, ("transformer.", "iou_net."))
+    for name, value in second.state_dict().items():
+        assert torch.equal(value, first.state_dict()[name]) or name.startswith(("transformer.", "iou_net.")), name
+    assert not torch.equal(second.transformer.prototype, first.transformer.prototype)
+    with pytest.raises(CheckpointError, match=r"no tensor 'transformer\.iterations\.2.*anew"):
+        load_start(third, tmp_path)
+    load_start(third, tmp_path, ("transformer.",))
