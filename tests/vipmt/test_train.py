@@ -230,13 +230,15 @@ def test_views_change_colours_but_leave_the_bars_black(stills):
 
 def crowd():
     """Ten videos of 12 frames that show class 1; the first three show class 2 too, and three more show it alone."""
-    frames = tuple(LabelledFrame(f"f{i}", Path(), lambda _: np.ones((8, 8), dtype=bool)) for i in range(12))
+    frames = tuple(LabelledFrame(f"f{i}", Path(), (8, 8), lambda _: np.ones((8, 8), dtype=bool)) for i in range(12))
     always = tuple(range(12))
     both = [LabelledVideo(f"both {i}", frames, {1: always, 2: always}) for i in range(3)]
     one = [LabelledVideo(f"one {i}", frames, {1: always}) for i in range(7)]
     two = [LabelledVideo(f"two {i}", frames, {2: always}) for i in range(3)]
     return [
-        LabelledVideo(v.name, tuple(LabelledFrame(f"{v.name}/{f.key}", f.path, f.mask_of) for f in v.frames), v.shown)
+        LabelledVideo(
+            v.name, tuple(LabelledFrame(f"{v.name}/{f.key}", f.path, f.size, f.mask_of) for f in v.frames), v.shown
+        )
         for v in (*both, *one, *two)
     ]
 
@@ -289,7 +291,9 @@ def test_validation_tells_whether_prototypes_depend_on_what_they_see(small, stil
 
 def test_files_with_the_same_class_names_are_one_data_set(stills):
     second = [
-        LabelledVideo("clip", (LabelledFrame("f", Path(), lambda c: np.full((4, 4), c == 7)),), {7: (0,), 1: (0,)}),
+        LabelledVideo(
+            "clip", (LabelledFrame("f", Path(), (4, 4), lambda c: np.full((4, 4), c == 7)),), {7: (0,), 1: (0,)}
+        ),
     ]
     videos, names = merged_videos([(list(stills), {1: "a", 2: "b"}), (second, {7: "b", 1: "c"})])
     assert names == {1: "a", 2: "b", 3: "c"}
