@@ -11,7 +11,7 @@ from PIL import Image
 from fewmask.datasets.coco import read_coco
 from fewmask.errors import CheckpointError, ConfigError, DatasetError
 from fewmask.training.settings import TrainSettings
-from fewmask.vipmt.convert import save_weights
+from fewmask.vipmt.convert import save_network
 from fewmask.vipmt.episodes import EpisodeSampler, LabelledFrame, LabelledVideo, Shot, split_categories, videos_of_coco
 from fewmask.vipmt.feature_cache import FeatureCache
 from fewmask.vipmt.mask_noise import noisy_masks
@@ -325,7 +325,7 @@ def test_a_picture_does_not_show_a_class_that_a_teacher_is_mostly_unsure_of(tmp_
 def test_training_goes_on_from_weights_but_for_the_parts_named_anew(small, tmp_path):
     torch.manual_seed(0)
     first, second, third = VIPMTNetwork(small), VIPMTNetwork(small), VIPMTNetwork(replace(small, iterations=3))
-    save_weights(first.state_dict(), small, tmp_path)
+    save_network(first.state_dict(), small, tmp_path)
     load_start(second, tmp_path, ("transformer.", "iou_net."))
     for name, value in second.state_dict().items():
         assert torch.equal(value, first.state_dict()[name]) or name.startswith(("transformer.", "iou_net.")), name
