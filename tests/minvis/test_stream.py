@@ -12,7 +12,7 @@ from fewmask.media import rle
 from fewmask.media.frames import Frame
 from fewmask.minvis.link import link_video
 from fewmask.minvis.stream import MinVIS
-from fewmask.minvis.stream_settings import StreamSettings
+from fewmask.minvis.stream_settings import StreamSettings, resolve
 from fewmask.minvis.track_stream import best_of, kept_slots
 from fewmask.minvis.tracker import QueryTracker, class_probability
 
@@ -198,3 +198,10 @@ def test_mask_quality_puts_empty_tracks_last_and_the_paper_does_not(mode):
 def test_best_of_keeps_the_order(model):
     result = next(iter(model.stream(Pictures(1), StreamSettings(top_k=8))))
     assert best_of(result, 2).track_ids == result.track_ids[:2]
+
+
+@pytest.mark.parametrize(("size", "batch"), [((480, 640), 4), ((100, 500), 3), ((100, 3200), 1), ((3000, 2000), 1)])
+def test_pictures_that_are_large_to_the_network_come_in_small_batches(size, batch):
+    source = Pictures(1)
+    source.size = size
+    assert resolve(StreamSettings(), source, torch.device("cpu")).batch == batch

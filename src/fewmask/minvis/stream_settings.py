@@ -80,4 +80,6 @@ def resolve(settings: StreamSettings, source: SourceFacts, device: "torch.device
         batch = 1 if source.is_live else 4 if device.type == "cpu" else 16
         if source.size[0] * source.size[1] > 1920 * 1088:
             batch = max(1, batch // 4)
+        # The network sees the shorter side at a fixed size, so a long strip is a large picture to it.
+        batch = max(1, min(batch, 4 * batch * min(source.size) // max(source.size)))
     return replace(settings, mode=mode, batch=batch)
