@@ -153,7 +153,8 @@ def coco(
 
     where = _Where(as_json, json_file)
     where.check(gt, pred)
-    _show(report_coco(gt, pred, class_agnostic=not with_classes), where)
+    made = report_coco(gt, pred, class_agnostic=not with_classes)
+    show(made, as_json=as_json, json_file=json_file)
 
 
 @app.command()
@@ -208,22 +209,23 @@ def _run(report: Callable[..., Any], where: _Where, **arguments: Any) -> None:
         where.check(arguments["gt"], pred)
     with Progress("evaluated", quiet=where.as_json) as progress:
         made = report(plots=where.plots, progress=progress, **arguments)
-    _show(made, where)
+    show(made, as_json=where.as_json, json_file=where.json_file)
 
 
-def _show(made: Any, where: _Where) -> None:
+def show(made: Any, *, as_json: bool, json_file: Path | None) -> None:
+    """Print a report as tables, or its figures as one JSON object; write them to the file, if one is wanted."""
     from fewmask.media.atomic import write_json
 
-    if where.json_file is not None:
-        write_json(where.json_file, made.figures, indent=1)
-    if where.as_json:
+    if json_file is not None:
+        write_json(json_file, made.figures, indent=1)
+    if as_json:
         say_json(made.figures)
         return
     _draw_tables(made.tables)
     for path in made.drawn:
         say(f"drawn: {path}")
-    if where.json_file is not None:
-        say(f"figures: {where.json_file}")
+    if json_file is not None:
+        say(f"figures: {json_file}")
 
 
 def _draw_tables(tables: Any) -> None:
