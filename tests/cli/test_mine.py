@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from fewmask.cli.mine import mine
 from fewmask.datasets.coco import read_coco
-from fewmask.errors import CheckpointError, ConfigError, DatasetError
+from fewmask.errors import ConfigError
 from fewmask.minvis.architecture import Architecture, build
 from fewmask.minvis.pretrained import save_small
 
@@ -66,9 +66,9 @@ def test_it_mines_says_where_and_takes_a_review(weights, tmp_path):
         (["v.mp4", "--settings", "none.toml"], ConfigError),
         (["v.mp4", "--refine", "magic"], ConfigError),
         (["v.mp4", "--refine", "retrain"], ConfigError),
-        (["v.mp4", "--refine", "finetune", "--labelled", "none.json"], DatasetError),
+        (["v.mp4", "--refine", "finetune", "--labelled", "none.json"], ConfigError),
         (["v.mp4", "--refine", "finetune", "--refine-recipe", "none.toml"], ConfigError),
-        (["v.mp4", "--background", "none.safetensors", "--weights", "WEIGHTS"], CheckpointError),
+        (["v.mp4", "--background", "none.safetensors", "--weights", "WEIGHTS"], ConfigError),
     ],
 )
 def test_mistakes_are_named(words, error, weights, tmp_path):

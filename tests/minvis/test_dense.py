@@ -310,3 +310,17 @@ def test_a_class_head_of_other_names_starts_anew(squares, tmp_path):
     task = DenseTask(recipe, data, start_from=tmp_path)
     assert task.network.classes.bias.shape == (2,)
     assert torch.equal(task.network.kernel.weight, network.kernel.weight.half().float())
+
+
+def test_classes_keep_what_was_learned_of_their_names(squares, tmp_path):
+    network = DenseNetwork(SHAPE)
+    names = ("two", "one", *(f"class {number}" for number in range(SHAPE.classes - 2)))
+    save_dense(network, tmp_path, names=names, short_side=64)
+    data = coco_data(read_coco(squares / "instances.json"), class_agnostic=False)
+    data = replace(data, categories=("one", "two", "new"))
+    recipe = DenseRecipe.model_validate({**RECIPE, "width": 16, "pixel_width": 8, "identity": 4})
+    head = DenseTask(recipe, data, start_from=tmp_path).network.classes
+    known = network.classes.weight.half().float()
+    assert torch.equal(head.weight[0], known[1])
+    assert torch.equal(head.weight[1], known[0])
+    assert not any(torch.equal(head.weight[2], row) for row in known)

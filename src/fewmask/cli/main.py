@@ -20,6 +20,7 @@ VERBS = {
     "index": ("index", "index"),
     "retrieve": ("retrieve", "retrieve"),
     "mine": ("mine", "mine"),
+    "grow": ("grow", "grow"),
     "train": ("train", "app"),
     "eval": ("eval", "app"),
     "synth": ("synth", "synth"),

@@ -16,7 +16,7 @@ from fewmask.minvis.dense.losses import DenseTargets, dense_loss
 from fewmask.minvis.dense.network import DenseNetwork
 from fewmask.minvis.dense.recipe import DenseRecipe
 from fewmask.minvis.dense.segmenter import DenseSegmenter
-from fewmask.minvis.dense.weights import fill, save_dense
+from fewmask.minvis.dense.weights import fill, names_of, save_dense
 from fewmask.minvis.pixels import PixelNormalisation
 from fewmask.minvis.pretrained import folder_of
 from fewmask.minvis.training_data import FrameLabels, TrainingData
@@ -47,7 +47,8 @@ class DenseTask:
         recipe: what to train; the number of classes is taken from the data.
         data: labelled frames.
         initial: MobileSAM state dict (original key names) for the backbone, or None.
-        start_from: a folder that `DenseSegmenter.save` wrote, to go on from.
+        start_from: a folder that `DenseSegmenter.save` wrote, to go on from; classes keep what was learned of their
+            names.
 
     Raises:
         ConfigError: both ``initial`` and ``start_from``.
@@ -72,7 +73,10 @@ class DenseTask:
         if initial is not None:
             network.backbone.load_mobile_sam(initial)
         if start_from is not None:
-            fill(network, folder_of(start_from) / WEIGHTS, own_names=True)
+            folder = folder_of(start_from)
+            known = names_of(folder)
+            rows = [known.index(name) if name in known else None for name in data.categories]
+            fill(network, folder / WEIGHTS, rows=rows)
         body = network.backbone.body
         frozen = [body.patch_embed, *(getattr(body, f"stages_{i}") for i in range(recipe.frozen_stages))]
         for module in frozen if recipe.frozen_stages else []:

@@ -1,9 +1,11 @@
 """The one-stage network's folder: ``dense.json`` (shape, names, input size) and ``model.safetensors``."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch import Tensor
 
 from fewmask.datasets.json_file import load_object
 from fewmask.errors import CheckpointError, FewmaskError
@@ -29,6 +31,19 @@ def save_dense(network: DenseNetwork, folder: Path, *, names: tuple[str, ...], s
     )
 
 
+def names_of(folder: Path) -> tuple[str, ...]:
+    """The names of the classes that the network in ``folder`` knows.
+
+    Raises:
+        CheckpointError: missing or damaged.
+    """
+    path = folder / DESCRIPTION
+    try:
+        return tuple(str(name) for name in load_object(path)["names"])
+    except (FewmaskError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path}: not a description of a network ({error})") from error
+
+
 def load_dense_network(folder: Path) -> tuple[DenseNetwork, tuple[str, ...], int | None]:
     """The bare network in float32, the names of its classes and the short side it was trained for.
 
@@ -49,11 +64,12 @@ def load_dense_network(folder: Path) -> tuple[DenseNetwork, tuple[str, ...], int
     return network.eval(), names, short_side
 
 
-def fill(network: DenseNetwork, path: Path, *, own_names: bool = False) -> None:
+def fill(network: DenseNetwork, path: Path, *, rows: Sequence[int | None] | None = None) -> None:
     """Fill ``network`` from a safetensors file, every tensor and no other.
 
     Args:
-        own_names: leave the class head as it is where the file's has another number of classes.
+        rows: per class of the network the class of the file that it goes on from, None = it stays as it is; without
+            ``rows`` the classes are the same.
 
     Raises:
         CheckpointError: missing, damaged, or of another shape.
@@ -65,9 +81,20 @@ def fill(network: DenseNetwork, path: Path, *, own_names: bool = False) -> None:
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: not a safetensors file, or damaged ({error})") from error
     own = network.state_dict()
-    if own_names and "classes.bias" in state and len(state["classes.bias"]) != len(own["classes.bias"]):
-        state |= {key: value for key, value in own.items() if key.startswith("classes.")}
+    if rows is not None:
+        state |= {
+            key: _by_rows(state[key], own[key], rows) for key in own if key in state and key.startswith("classes.")
+        }
     wrong = sorted(set(own) ^ set(state)) or [key for key in own if own[key].shape != state[key].shape]
     if wrong:
         raise CheckpointError(f"{path}: weights of another network, see {wrong[0]}")
     network.load_state_dict(state)
+
+
+def _by_rows(given: Tensor, own: Tensor, rows: Sequence[int | None]) -> Tensor:
+    """The weights of the class head, each class from the class of the file that it goes on from."""
+    taken = own.clone()
+    for row, before in enumerate(rows):
+        if before is not None and before < len(given):
+            taken[row] = given[before]
+    return taken

@@ -1,0 +1,97 @@
+"""Which found objects are kept: those on which independent witnesses agree, each named with what it said.
+
+Of a track and a kind five things are asked, each answered in [0, 1]:
+
+- *look*: does it resemble the kind's examples more than anything that is not meant (embeddings)?
+- *inside*: does it lie in the few-shot network's class mask (VIPMT)?
+- *foreground*: does the background network take it for an object (the appearance term of the Bayesian objective)?
+- *steady*: does it stay where it was from frame to frame (its consistency term)?
+- *score*: how sure is the segmenter?
+
+The confidence is their weighted geometric mean: one witness who says no is enough against, however loud the others are.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from fewmask.pipelines.grow.find import FoundTrack
+from fewmask.pipelines.grow.groups import Vectors
+
+LOOK_SCALE = 0.06
+"""Difference of cosines at which *look* is 0.73: about the spread of likeness within a kind."""
+WEIGHTS = {"look": 2.0, "inside": 1.0, "foreground": 1.0, "steady": 0.5, "score": 0.5}
+KEEP = 0.5
+"""Confidence from which a track is kept."""
+UNSURE = 0.25
+"""Below `KEEP` and above this a track is neither an example nor background: unknown."""
+_FLOOR = 1e-3
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What each witness says of a track and a kind, all in [0, 1]."""
+
+    look: float
+    inside: float
+    foreground: float
+    steady: float
+    score: float
+
+    @property
+    def confidence(self) -> float:
+        """Weighted geometric mean, in [0, 1]."""
+        total = sum(WEIGHTS.values())
+        logs = sum(WEIGHTS[name] * math.log(max(_FLOOR, min(1.0, value))) for name, value in self.as_dict().items())
+        return math.exp(logs / total)
+
+    def as_dict(self) -> dict[str, float]:
+        """By name, rounded for files."""
+        return {name: round(float(value), 4) for name, value in asdict(self).items()}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A track's best kind, the evidence for it, and what follows: "kept", "unsure" or "other"."""
+
+    kind: int
+    evidence: Evidence
+    decision: str
+
+
+def judge(
+    track: FoundTrack, vector: Vectors, kinds: Sequence[Vectors], others: Vectors, *, keep: float = KEEP
+) -> Verdict:
+    """The verdict on one track.
+
+    Args:
+        track: of the stage find.
+        vector: unit [D], what it looks like.
+        kinds: per kind the unit vectors [n, D] of its examples.
+        others: unit vectors [m, D] of what is not meant, possibly none.
+        keep: least confidence of a kept track.
+    """
+    alike = np.array([_nearest(vector, examples) for examples in kinds])
+    against = _nearest(vector, others) if len(others) else -1.0
+    verdicts = []
+    for kind, own in enumerate(alike.tolist()):
+        rivals = [against, *np.delete(alike, kind).tolist()]
+        evidence = Evidence(
+            look=1 / (1 + math.exp(-(own - max(rivals)) / LOOK_SCALE)) if max(rivals) > -1 else max(own, 0.0),
+            inside=track.share_inside(kind),
+            foreground=float(np.mean(track.foreground)) if track.foreground else 0.5,
+            steady=float(np.mean(track.steady)) if track.steady else 0.5,
+            score=track.score,
+        )
+        confidence = evidence.confidence
+        sure = confidence >= keep and evidence.look >= 0.5
+        verdicts.append(Verdict(kind, evidence, "kept" if sure else "unsure" if confidence >= UNSURE else "other"))
+    return max(verdicts, key=lambda verdict: verdict.evidence.confidence)
+
+
+def _nearest(vector: Vectors, examples: Vectors) -> float:
+    """Mean cosine to the three most alike of the examples: one odd example does not decide alone."""
+    alike = np.sort(examples @ vector)[::-1]
+    return float(alike[:3].mean())
