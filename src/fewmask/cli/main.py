@@ -21,6 +21,7 @@ VERBS = {
     "retrieve": ("retrieve", "retrieve"),
     "mine": ("mine", "mine"),
     "grow": ("grow", "grow"),
+    "label": ("label", "label"),
     "train": ("train", "app"),
     "eval": ("eval", "app"),
     "synth": ("synth", "synth"),

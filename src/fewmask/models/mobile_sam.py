@@ -87,7 +87,8 @@ class MobileSam(nn.Module):
         rows, columns = self.seen_size(rgb.shape[:2])
         square = np.zeros((self.side, self.side, 3), np.float32)
         square[:rows, :columns] = (cv2.resize(rgb, (columns, rows), interpolation=cv2.INTER_AREA) - _MEAN) / _STD
-        embedding: Tensor = self.neck(self.encoder(torch.from_numpy(square).permute(2, 0, 1)[None])[-1])
+        pixels = torch.from_numpy(square).permute(2, 0, 1)[None].to(self.neck[0].weight.device)
+        embedding: Tensor = self.neck(self.encoder(pixels)[-1])
         return embedding
 
     def seen_size(self, size: Sequence[int]) -> tuple[int, int]:
