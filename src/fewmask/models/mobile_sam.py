@@ -87,7 +87,7 @@ class MobileSam(nn.Module):
         rows, columns = self.seen_size(rgb.shape[:2])
         square = np.zeros((self.side, self.side, 3), np.float32)
         square[:rows, :columns] = (cv2.resize(rgb, (columns, rows), interpolation=cv2.INTER_AREA) - _MEAN) / _STD
-        pixels = torch.from_numpy(square).permute(2, 0, 1)[None].to(self.neck[0].weight.device)
+        pixels = torch.from_numpy(square).permute(2, 0, 1)[None].to(next(self.parameters()).device)
         embedding: Tensor = self.neck(self.encoder(pixels)[-1])
         return embedding
 
