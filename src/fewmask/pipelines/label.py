@@ -16,7 +16,6 @@ import numpy as np
 
 from fewmask.datasets.class_names import COCO
 from fewmask.datasets.coco import CocoAnnotation, CocoDataset, CocoImage, annotation_of, write_coco
-from fewmask.datasets.ytvis import write_ytvis
 from fewmask.datasets.ytvis_types import (
     YtvisAnnotation,
     YtvisCategory,
@@ -24,6 +23,7 @@ from fewmask.datasets.ytvis_types import (
     YtvisVideo,
     annotation_from_masks,
 )
+from fewmask.datasets.ytvis_write import write_ytvis
 from fewmask.errors import ConfigError, DatasetError
 from fewmask.media import rle
 from fewmask.media.atomic import whole_file
