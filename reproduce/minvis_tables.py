@@ -203,7 +203,7 @@ def main() -> None:
     parser.add_argument("--test", type=Path, help="paper: annotations to test on")
     parser.add_argument("--test-images", type=Path, help="paper: frames of --test")
     parser.add_argument("--recipe", type=Path, default=RECIPES / "synthetic" / "small.toml")
-    parser.add_argument("--start-from", default="small", help="weights folder that training starts from")
+    parser.add_argument("--start-from", default="mask2former", help="weights folder that training starts from")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--ratios", type=float, nargs="+", default=list(RATIOS))
     parser.add_argument("--videos", type=int, default=100, help="small: videos to train on")

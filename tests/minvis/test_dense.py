@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from fewmask.datasets.class_names import COCO
 from fewmask.datasets.coco import read_coco
 from fewmask.errors import CheckpointError, ConfigError, DatasetError
 from fewmask.minvis.dense import queries
@@ -271,6 +272,29 @@ def test_the_verb_trains_it_with_a_teachers_labels_beside_the_data(squares, tmp_
     )  # fmt: skip
     assert set(figures) >= {"AP50"}
     assert load(tmp_path / "run" / "weights").categories == {0: "one", 1: "two", 2: "object"}
+
+
+def test_names_of_the_weights_can_stay(squares, tmp_path):
+    network = DenseNetwork(replace(SHAPE, classes=5))
+    save_dense(network, tmp_path, names=tuple("abcde"), short_side=64)
+    recipe = DenseRecipe.model_validate({**RECIPE, "keep_names": True})
+    data = coco_data(read_coco(squares / "instances.json"), class_agnostic=True)
+    task = DenseTask(recipe, data, start_from=tmp_path)
+    batch = task.collate([task.sample(0)])
+    assert (batch.targets[0].labels == -1).all()
+    assert len(batch.targets[0].labels)
+    assert float(task.loss(batch, torch.device("cpu"))["classes"].detach()) == 0.0
+    task.save(tmp_path / "out")
+    assert load(tmp_path / "out").categories == dict(enumerate((*"abcde", "object")))
+    with pytest.raises(ConfigError, match="keep_names needs weights"):
+        DenseTask(recipe, data)
+
+
+def test_the_bundled_network_knows_the_names_of_coco():
+    segmenter = load()
+    assert isinstance(segmenter, DenseSegmenter)
+    assert list(segmenter.categories.values()) == [*(COCO[key] for key in sorted(COCO)), "object"]
+    assert segmenter.teaches_identity
 
 
 @pytest.mark.slow

@@ -73,7 +73,7 @@ def task_from(folder, squares, **changes):
 
 
 def test_bundled_weights_with_a_head_for_other_classes():
-    small = start(None, ["cat", "dog", "emu"], start_from="small")
+    small = start(None, ["cat", "dog", "emu"], start_from="mask2former")
     bundled = load_small(small_folder())
     assert small.architecture == Architecture(**{**read_architecture(small_folder()).to_dict(), "num_classes": 3})
     theirs, ours = bundled.model.state_dict(), small.network.state_dict()
@@ -85,8 +85,8 @@ def test_bundled_weights_with_a_head_for_other_classes():
 
 
 def test_fewer_queries_are_the_first_of_the_weights():
-    few = start(Architecture(queries=7), ["object"], start_from="small").network
-    many = start(None, ["object"], start_from="small").network
+    few = start(Architecture(queries=7), ["object"], start_from="mask2former").network
+    many = start(None, ["object"], start_from="mask2former").network
     for name in ("queries_features", "queries_embedder"):
         one, other = (getattr(network.model.transformer_module, name).weight for network in (few, many))
         assert torch.equal(one, other[:7])
@@ -95,7 +95,7 @@ def test_fewer_queries_are_the_first_of_the_weights():
 def small_folder():
     from fewmask.minvis.pretrained import folder_of
 
-    return folder_of("small")
+    return folder_of("mask2former")
 
 
 @pytest.mark.parametrize("backbone", list(BACKBONES))
@@ -148,8 +148,10 @@ def test_what_cannot_be_started_from_is_named(squares, tmp_path):
         start(Architecture(), ["a"], start_from=foreign)
     with pytest.raises(CheckpointError, match="nowhere"):
         start(None, ["a"], start_from=tmp_path / "nowhere")
+    with pytest.raises(ConfigError, match='kind = "dense"'):
+        start(None, ["a"], start_from="small")
     with pytest.raises(CheckpointError, match="another architecture"):
-        start(Architecture(queries=60), ["a"], start_from="small")
+        start(Architecture(queries=60), ["a"], start_from="mask2former")
     (tmp_path / "bert").mkdir()
     (tmp_path / "bert" / "config.json").write_text(json.dumps({"model_type": "bert"}))
     with pytest.raises(CheckpointError, match="'bert'"):
@@ -157,7 +159,7 @@ def test_what_cannot_be_started_from_is_named(squares, tmp_path):
     with pytest.raises(ConfigError, match="exclude one another"):
         MinvisTask(
             MinvisRecipe.model_validate({"train": {"steps": 1, "batch_size": 1}}),
-            coco_data(read_coco(squares / "instances.json"), class_agnostic=True), {}, start_from="small",
+            coco_data(read_coco(squares / "instances.json"), class_agnostic=True), {}, start_from="mask2former",
         )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """Training a tiny segmenter on pictures of squares: views, groups, learning, resuming, recipes."""
 
 import json
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from fewmask.datasets.ytvis import read_ytvis
 from fewmask.errors import ConfigError, DatasetError
 from fewmask.minvis.architecture import Architecture
 from fewmask.minvis.augment import Augmentation, LabelledFrame, paste, view
+from fewmask.minvis.dense.recipe import DenseRecipe
 from fewmask.minvis.pretrained import load_small
 from fewmask.minvis.train import MinvisRecipe, MinvisTask
 from fewmask.minvis.training_data import coco_data, ytvis_data
@@ -124,7 +126,8 @@ def test_samples_depend_on_their_number_alone(squares):
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_every_recipe_is_valid(path):
-    assert read_recipe(path, MinvisRecipe).train.steps > 0
+    kind = DenseRecipe if "kind" in tomllib.loads(path.read_text()) else MinvisRecipe
+    assert read_recipe(path, kind).train.steps > 0
 
 
 def test_mistakes_in_recipes_and_data_are_named(squares, tmp_path):

@@ -16,6 +16,7 @@ from fewmask.errors import DatasetError, FewmaskError
 from fewmask.mining.maskrcnn import MaskRcnnProposals, class_agnostic_maskrcnn
 from fewmask.mining.maskrcnn_train import MaskRcnnRecipe
 from fewmask.minvis.architecture import Architecture, build
+from fewmask.minvis.dense.recipe import DenseRecipe
 from fewmask.minvis.pretrained import load_weights, save_small
 from fewmask.minvis.train import MinvisRecipe
 from fewmask.models.checkpoint_file import read_checkpoint
@@ -23,6 +24,7 @@ from fewmask.pipelines.mine import run_mine
 from fewmask.pipelines.mine_request import MineRequest
 from fewmask.pipelines.recipes import read_recipe
 from fewmask.pipelines.refine import (
+    DENSE_RECIPE,
     MASK_RCNN_RECIPE,
     RECIPE,
     RefineRequest,
@@ -141,6 +143,7 @@ def test_the_papers_network(labelled, tmp_path):
 def test_recipes_on_disk_are_the_built_in_ones():
     folder = Path(__file__).parents[2] / "recipes" / "mining"
     assert read_recipe(folder / "refine_minvis.toml", MinvisRecipe) == RECIPE
+    assert read_recipe(folder / "refine_dense.toml", DenseRecipe) == DENSE_RECIPE
     paper = read_recipe(folder / "refine_maskrcnn.toml", MaskRcnnRecipe)
     assert paper.train == MASK_RCNN_RECIPE.train.model_copy(update={"batch_size": 16})
 

@@ -26,6 +26,8 @@ from fewmask.models.tensors_file import load_tensors, refuse_larger
 from fewmask.models.weights_file import halved, save_weights
 
 BUNDLED = "small"
+SHIPPED = (BUNDLED, "mask2former")
+"""Names of the weights that ship with fewmask: the one-stage network, and a small Mask2Former, the paper's kind."""
 CLASS_HEAD = ("class_predictor.", "criterion.")  # what depends on the number of classes
 QUERIES = ("queries_features.weight", "queries_embedder.weight")
 
@@ -34,7 +36,7 @@ def load(
     name_or_folder: str | Path = BUNDLED, *, device: str | torch.device = "cpu",
     autocast_dtype: torch.dtype | None = None,
 ) -> QuerySegmenter:  # fmt: skip
-    """A segmenter: ``small`` (ships with fewmask), a folder, or a name on the hub.
+    """A segmenter: ``small`` or ``mask2former`` (they ship with fewmask), a folder, or a name on the hub.
 
     Raises:
         CheckpointError: nothing there, damaged, or weights of another architecture.
@@ -174,6 +176,6 @@ def load_weights(network: nn.Module, path: Path, *, own_heads: bool = False) -> 
 
 def folder_of(name_or_folder: str | Path = BUNDLED) -> Path:
     """Where the bundled weights lie, or the folder itself."""
-    if str(name_or_folder) == BUNDLED:
-        return Path(str(resources.files("fewmask.minvis") / "weights" / BUNDLED))
+    if str(name_or_folder) in SHIPPED:
+        return Path(str(resources.files("fewmask.minvis") / "weights" / str(name_or_folder)))
     return Path(name_or_folder)

@@ -13,6 +13,7 @@ from torch import nn
 
 from fewmask.errors import CheckpointError, ConfigError
 from fewmask.minvis.architecture import Architecture, build
+from fewmask.minvis.dense.weights import is_dense
 from fewmask.minvis.pixels import PixelNormalisation
 from fewmask.minvis.preprocessor import read_preprocessor, write_preprocessor
 from fewmask.minvis.pretrained import folder_of, is_small, load_weights, read_architecture, save_small
@@ -63,7 +64,7 @@ def start(
         shape: of a small network; None = that of ``start_from``, or the default one. ``num_classes`` is taken from
             ``categories``; with fewer queries than ``start_from`` has, the first of those.
         categories: class names by label.
-        start_from: ``small`` (the bundled weights), a folder of an earlier training, a folder that transformers or
+        start_from: ``mask2former`` (ships with fewmask), a folder of an earlier training, a folder that transformers or
             `fewmask convert minvis` wrote, or a hub name; None = at random.
         imagenet: a timm backbone starts from its ImageNet weights.
         frozen_norms: batch norms of the backbone keep their statistics; in a Mask2Former of transformers their scale
@@ -75,6 +76,10 @@ def start(
     """
     names = dict(enumerate(categories))
     folder = None if start_from is None else folder_of(start_from)
+    if folder is not None and is_dense(folder):
+        raise ConfigError(
+            f'{start_from}: a one-stage network; give the recipe kind = "dense", or start from mask2former'
+        )
     if start_from is None or folder is None or is_small(folder):
         if folder is not None and shape is None:
             shape = read_architecture(folder)

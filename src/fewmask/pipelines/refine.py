@@ -18,6 +18,10 @@ from fewmask.media.atomic import write_json
 from fewmask.media.own_files import read_json
 from fewmask.media.run_directory import RunDirectory
 from fewmask.mining.maskrcnn_train import MaskRcnnRecipe, MaskRcnnTask
+from fewmask.minvis import pretrained
+from fewmask.minvis.dense.recipe import DenseRecipe
+from fewmask.minvis.dense.train import DenseTask
+from fewmask.minvis.dense.weights import is_dense
 from fewmask.minvis.pretrained import load
 from fewmask.minvis.train import MinvisRecipe, MinvisTask
 from fewmask.minvis.training_data import TrainingData, coco_data
@@ -53,8 +57,29 @@ RECIPE = MinvisRecipe.model_validate(
 MASK_RCNN_RECIPE = MaskRcnnRecipe.model_validate(
     {"train": {"steps": 1000, "batch_size": 4, "learning_rate": 1e-5, "weight_decay": 1e-4, "clip_norm": 1.0}}
 )
+DENSE_RECIPE = DenseRecipe.model_validate(
+    {
+        "kind": "dense",
+        "keep_names": True,
+        "sizes": [[224, 320], [256, 288], [192, 352], [288, 256]],
+        "backbone_rate": 0.1,
+        "augmentation": {"scale": [0.8, 1.6], "paste": 0.0},
+        "train": {
+            "steps": 150,
+            "batch_size": 4,
+            "learning_rate": 5e-5,
+            "clip_norm": 3.0,
+            "schedule": "cosine",
+            "warmup": 20,
+            "warmup_factor": 0.01,
+            "ema": 0.99,
+            "log_every": 10,
+            "checkpoint_every": 50,
+        },
+    }
+)
 NOTHING = "no mask was mined; there is nothing to refine on"
-Recipe = MinvisRecipe | MaskRcnnRecipe
+Recipe = MinvisRecipe | DenseRecipe | MaskRcnnRecipe
 
 
 @dataclass(frozen=True)
@@ -198,13 +223,18 @@ def _task(
         return MaskRcnnTask(recipe, Path(weights), mixed, held_out)
     short_side = load(weights).short_side or recipe.validation_short_side
     recipe = recipe.model_copy(update={"validation_short_side": short_side})
-    return MinvisTask(recipe, training_mix(source, labelled, request), start_from=weights)
+    mix = training_mix(source, labelled, request)
+    if isinstance(recipe, DenseRecipe):
+        return DenseTask(recipe, mix, start_from=weights)
+    return MinvisTask(recipe, mix, start_from=weights)
 
 
 def _recipe(mined: MineRequest, request: RefineRequest) -> Recipe:
     recipe: Recipe
     if mined.proposals == "maskrcnn":
         recipe = MASK_RCNN_RECIPE if request.recipe is None else read_recipe(request.recipe, MaskRcnnRecipe)
+    elif is_dense(pretrained.folder_of(mined.weights or pretrained.BUNDLED)):
+        recipe = DENSE_RECIPE if request.recipe is None else read_recipe(request.recipe, DenseRecipe)
     else:
         recipe = RECIPE if request.recipe is None else read_recipe(request.recipe, MinvisRecipe)
     if request.steps is None:

@@ -21,6 +21,9 @@ class DenseRecipe(BaseModel):
     pixel_width: int = Field(96, ge=8, description="channels of the pixel embedding")
     identity: int = Field(64, ge=2, description="length of the identity vector")
     class_agnostic: bool = Field(False, description="all categories become one class, object")
+    keep_names: bool = Field(
+        False, description="the names of --start-from stay as they are; the data's masks are objects of no known class"
+    )
     hold_out: int = Field(0, ge=0, description="images or videos whose id it divides are for validation; 0 = none")
     require: str | None = Field(None, description="COCO: of --data use only images with this field true in the file")
     frames: float = Field(1.0, gt=0, le=1, description="YouTube-VIS: share of each video's frames that is used")

@@ -16,13 +16,11 @@ from fewmask.minvis.dense.losses import DenseTargets, dense_loss
 from fewmask.minvis.dense.network import DenseNetwork
 from fewmask.minvis.dense.recipe import DenseRecipe
 from fewmask.minvis.dense.segmenter import DenseSegmenter
-from fewmask.minvis.dense.weights import fill, names_of, save_dense
+from fewmask.minvis.dense.weights import fill, load_dense_network, names_of, save_dense
 from fewmask.minvis.pixels import PixelNormalisation
 from fewmask.minvis.pretrained import folder_of
 from fewmask.minvis.training_data import FrameLabels, TrainingData
 from fewmask.models.weights_file import WEIGHTS
-
-_BACKBONE_OF_SMALL = "model.pixel_level_module.encoder.body."
 
 
 @dataclass(frozen=True)
@@ -69,14 +67,20 @@ class DenseTask:
             raise ConfigError("initial weights and weights to start from exclude one another; give one")
         self.recipe, self._data = recipe, data
         torch.manual_seed(recipe.train.seed)
-        network = DenseNetwork(recipe.shape(len(data.categories)))
-        if initial is not None:
-            network.backbone.load_mobile_sam(initial)
-        if start_from is not None:
-            folder = folder_of(start_from)
-            known = names_of(folder)
-            rows = [known.index(name) if name in known else None for name in data.categories]
-            fill(network, folder / WEIGHTS, rows=rows)
+        self._names = data.categories
+        if recipe.keep_names:
+            if start_from is None:
+                raise ConfigError("keep_names needs weights that have names; use --start-from")
+            network, self._names, _ = load_dense_network(folder_of(start_from))
+        else:
+            network = DenseNetwork(recipe.shape(len(data.categories)))
+            if initial is not None:
+                network.backbone.load_mobile_sam(initial)
+            if start_from is not None:
+                folder = folder_of(start_from)
+                known = names_of(folder)
+                rows = [known.index(name) if name in known else None for name in data.categories]
+                fill(network, folder / WEIGHTS, rows=rows)
         body = network.backbone.body
         frozen = [body.patch_embed, *(getattr(body, f"stages_{i}") for i in range(recipe.frozen_stages))]
         for module in frozen if recipe.frozen_stages else []:
@@ -139,7 +143,7 @@ class DenseTask:
         return _View(
             rgb,
             frame.masks,
-            np.array([names[place] for place in frame.labels], dtype=np.int64),
+            np.array([-1 if self.recipe.keep_names else names[place] for place in frame.labels], dtype=np.int64),
             np.array([numbers[place] for place in frame.labels], dtype=np.int64),
             frame.unknown,
         )
@@ -185,7 +189,7 @@ class DenseTask:
             return {}
         network: Any = copy.deepcopy(self.network)
         segmenter = DenseSegmenter(
-            network, self._data.categories, short_side=self.recipe.validation_short_side,
+            network, self._names, short_side=self.recipe.validation_short_side,
             autocast_dtype=torch.bfloat16 if self.recipe.train.precision == "bf16" else None,
         )  # fmt: skip
         return self._data.validate(segmenter)
@@ -193,7 +197,7 @@ class DenseTask:
     def save(self, folder: Path) -> None:
         """Write the network for `MinVIS.from_pretrained`."""
         network: Any = self.network
-        save_dense(network, folder, names=self._data.categories, short_side=self.recipe.validation_short_side)
+        save_dense(network, folder, names=self._names, short_side=self.recipe.validation_short_side)
 
 
 def _numbered(frame: LabelledFrame, offset: int) -> LabelledFrame:
