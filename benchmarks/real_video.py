@@ -2,10 +2,15 @@
 
 Needs the folder with data/davis_train and data/coco_mini (FEWMASK_DATA, default ../shared). DAVIS is for evaluation
 only. Prints, over the DAVIS sequences, the mean J of the best track and of the highest-scoring track against the merged
-foreground; class-agnostic mask AP, AP50 and AR10 on the coco_mini pictures whose id is divisible by 5; and frames per
-second beside the plain transformers loop (per frame, float32, every query's mask resized) with the same weights.
+foreground; class-agnostic mask AP, AP50 and AR10 on the coco_mini pictures whose id is divisible by 5; frames per
+second, for a Mask2Former beside the plain transformers loop (per frame, float32, every query's mask resized) with the
+same weights; and identity switches on videos with labelled tracks, of the tracks that `fewmask segment` shows:
 
-    python benchmarks/real_video.py [--weights small] [--sequences N] [--skip davis|coco|speed ...]
+    fewmask synth --from instances.json --images images --part val --occlusion heavy --seed 3 --videos 10 --out heavy
+    fewmask label children.mp4 bikes.mp4 --every 5 --teacher yolox_nano.onnx --masks mobile_sam.safetensors --out pool
+    python benchmarks/real_video.py --skip davis coco speed --identities heavy pool
+
+    python benchmarks/real_video.py [--weights small] [--sequences N] [--skip davis|coco|speed ...] [--identities ...]
 """
 
 import argparse
@@ -19,13 +24,17 @@ import torch
 from PIL import Image
 
 from fewmask.datasets.coco import read_coco
+from fewmask.datasets.ytvis import read_ytvis
+from fewmask.datasets.ytvis_types import result_from_masks
 from fewmask.media import rle
 from fewmask.media.frames import open_frames
+from fewmask.metrics.identities import IdentityCounts, identity_switches
 from fewmask.minvis.coco_figures import coco_figures
 from fewmask.minvis.frame_instances import resize_logits
 from fewmask.minvis.pixels import PixelNormalisation, prepare_pixels
-from fewmask.minvis.pretrained import folder_of, load_small_network
+from fewmask.minvis.pretrained import folder_of, is_small, load_small_network
 from fewmask.minvis.stream import MinVIS
+from fewmask.pipelines.segment_every import MIN_SCORE
 
 DATA = Path(os.environ.get("FEWMASK_DATA", Path(__file__).parents[2] / "shared")) / "data"
 
@@ -69,9 +78,34 @@ def coco(model):
     print(f"coco_mini, {len(held_out)} held-out pictures: " + ", ".join(f"{k} {v:.3f}" for k, v in figures.items()))
 
 
+def identities(model, folder, min_score=MIN_SCORE):
+    """Switches per 100 object frames of the tracks that a run shows, classes merged, on the labelled frames."""
+    truth = read_ytvis(folder / "instances.json")
+    total = IdentityCounts(0, 0, 0)
+    for video in truth.videos:
+        found = model.segment([folder / "JPEGImages" / name for name in video.file_names])
+        tracks = [
+            result_from_masks(video_id=video.id, category_id=1, score=track.score, segmentations=list(track.masks))
+            for track in found.tracks
+            if track.score >= min_score
+        ]
+        objects = [a for a in truth.annotations if a.video_id == video.id and not a.iscrowd]
+        total = total + identity_switches(objects, tracks)
+    print(
+        f"identities, {folder.name}, {len(truth.videos)} videos, {total.objects} object frames: "
+        f"{100 * total.switches / max(total.objects, 1):.1f} switches per 100 object frames, "
+        f"{100 * total.switches / max(total.held, 1):.1f} per 100 that a track holds "
+        f"({100 * total.held / max(total.objects, 1):.0f} %)",
+        flush=True,
+    )
+
+
 def speed(model, frames=48, rounds=3):
     """Medians of alternating rounds over the same frames of a real clip."""
     clip = sorted((DATA / "davis_train" / "JPEGImages").iterdir())[0]
+    if not is_small(folder_of(ARGUMENTS.weights)):
+        timed(model, sorted(clip.iterdir())[:frames], rounds)
+        return
     with open_frames(clip) as source:
         pictures = [frame.rgb for _, frame in zip(range(frames), source, strict=False)]
     ours, plain = [], []
@@ -94,6 +128,16 @@ def speed(model, frames=48, rounds=3):
     )
 
 
+def timed(model, files, rounds):
+    """Frames per second, decoding, linking and mask encoding included; the first round warms up."""
+    rates = []
+    for _ in range(rounds + 1):
+        started = time.perf_counter()
+        count = sum(1 for _ in model.stream(files))
+        rates.append(count / (time.perf_counter() - started))
+    print(f"speed, {len(files)} frames, {torch.get_num_threads()} threads: {statistics.median(rates[1:]):.1f} frames/s")
+
+
 def plain_frame(network, short_side, rgb):
     """What a user writes with transformers: one frame, float32, all masks at full size."""
     pixels, image_size = prepare_pixels(
@@ -112,11 +156,15 @@ if __name__ == "__main__":
     parser.add_argument("--weights", default="small")
     parser.add_argument("--sequences", type=int, default=None)
     parser.add_argument("--skip", nargs="*", default=[], choices=["davis", "coco", "speed"])
+    parser.add_argument("--identities", nargs="*", type=Path, default=[], metavar="FOLDER")
+    parser.add_argument("--precision", default="fp32", help="fp32, bf16 or auto")
     ARGUMENTS = parser.parse_args()
-    MODEL = MinVIS.from_pretrained(ARGUMENTS.weights)
+    MODEL = MinVIS.from_pretrained(ARGUMENTS.weights, precision=ARGUMENTS.precision)
     if "coco" not in ARGUMENTS.skip:
         coco(MODEL)
     if "speed" not in ARGUMENTS.skip:
         speed(MODEL)
     if "davis" not in ARGUMENTS.skip:
         davis(MODEL, ARGUMENTS.sequences)
+    for FOLDER in ARGUMENTS.identities:
+        identities(MODEL, FOLDER)
