@@ -4,8 +4,11 @@ import pytest
 
 from fewmask.errors import DatasetError
 from fewmask.media import rle
-from fewmask.media.overlay import draw, track_color
+from fewmask.media.hidden_tracks import TrackClutter
+from fewmask.media.overlay import draw
+from fewmask.media.overlay_labels import Box, Label, _patch, _place, draw_labels
 from fewmask.media.results import FrameResult
+from fewmask.media.track_colors import track_color
 
 
 def disc(height, width, row, column, radius):
@@ -51,21 +54,64 @@ def test_outline_differs_from_any_background(shade):
 
 def test_colors_are_fixed_and_apart():
     assert [track_color(i) for i in range(200)] == [track_color(i) for i in range(200)]
-    assert len({track_color(i) for i in range(60)}) == 60
-    lab = cv2.cvtColor(np.array([[track_color(i) for i in range(20)]], np.uint8), cv2.COLOR_RGB2LAB)[0].astype(int)
-    distance = np.linalg.norm(lab[:, None] - lab[None], axis=-1) + 1000 * np.eye(20)
-    assert distance.min() > 25
-    assert min(np.linalg.norm(lab[i] - lab[i + 1]) for i in range(11)) > 60
+    assert len({track_color(i) for i in range(1, 61)}) == 60
+    rgb = np.array([[track_color(i) for i in range(1, 61)]], np.float32) / 255
+    lab = cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB)[0]  # a distance of 2 can be seen side by side
+    assert min(np.linalg.norm(lab[i] - lab[j]) for i in range(60) for j in range(i)) > 15
+    assert min(np.linalg.norm(lab[i] - lab[j]) for i in range(60) for j in range(max(0, i - 9), i)) > 25
 
 
-def test_label_names_the_class_only_when_there_are_several():
+def test_label_names_the_class_but_not_that_objects_are_objects_and_the_score_on_request():
     mask = disc(200, 300, 100, 100, 30)
     frame = np.zeros((200, 300, 3), np.uint8)
-    changed = [
-        int((draw(frame, result_of(mask), names) != draw(frame, result_of(mask), names, labels=False)).any(-1).sum())
-        for names in ({1: "a very long name"}, {1: "a very long name", 2: "b"})
-    ]
-    assert changed[1] > 1.5 * changed[0] > 0
+
+    def changed(names, **options):
+        without = draw(frame, result_of(mask), names, labels=False)
+        return int((draw(frame, result_of(mask), names, **options) != without).any(-1).sum())
+
+    plain = changed({1: "object"})
+    assert changed({1: "object", 2: "b"}) > 1.5 * plain > 0
+    assert changed({1: "a long name"}) > 1.5 * plain
+    assert changed({1: "object"}, scores=True) > 1.2 * plain
+
+
+def test_labels_lie_apart_while_there_is_room():
+    taken, boxes = [], [Box(100 + 3 * i, 80 + 2 * i, 40, 30) for i in range(8)]
+    for box in boxes:
+        taken.append(_place((20, 60), box, (240, 320), taken, boxes))
+    assert all(a.overlap(b) == 0 for i, a in enumerate(taken) for b in taken[:i])
+    assert all(0 <= b.left <= 320 - b.width and 0 <= b.top <= 240 - b.height for b in taken)
+
+
+@pytest.mark.parametrize(("height", "width"), [(9, 7), (240, 426), (2160, 3840)])
+def test_labels_are_readable_at_any_size_and_fit(height, width):
+    canvas = np.zeros((height, width, 3), np.uint8)
+    draw_labels(canvas, [Label("#12 Käfer", (255, 200, 0), Box(0, 0, width, height))])
+    rows = int(np.any(canvas, axis=(1, 2)).sum())
+    assert rows >= min(height, 12)
+    assert rows <= max(24, height / 20)
+
+
+def test_every_letter_of_a_name_is_there():
+    assert _patch("#1 Käfer", 20, (255, 0, 0)).shape[1] > _patch("#1 K", 20, (255, 0, 0)).shape[1] + 30
+    assert not np.array_equal(_patch("ä", 20, (255, 0, 0)), _patch("a", 20, (255, 0, 0)))
+
+
+def test_clutter_is_what_lies_in_a_better_track_or_is_tiny():
+    person, part, half = disc(100, 100, 50, 50, 40), disc(100, 100, 50, 50, 10), disc(100, 100, 50, 80, 20)
+    dot = np.zeros((100, 100), bool)
+    dot[0, :5] = True
+    clutter = TrackClutter()
+    for _ in range(3):
+        clutter.add(result_of(person, part, half, dot))
+    assert clutter.hidden([1, 2, 3, 4]) == ({2}, {4})
+    assert clutter.hidden([2, 1, 3, 4]) == (set(), {4})  # what contains a better track is not inside it
+    assert str(clutter.hidden([1, 2, 3, 4])) == "2 tracks (1 inside a better one, 1 tiny)"
+    shown_late = TrackClutter()
+    shown_late.add(result_of(person, part))
+    for _ in range(9):
+        shown_late.add(result_of(disc(100, 100, 5, 5, 4), part))
+    assert shown_late.hidden([1, 2]).ids == set()  # once inside, and by itself nine times
 
 
 def test_small_masks_lie_on_top_of_large_ones():

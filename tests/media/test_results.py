@@ -42,6 +42,19 @@ def test_frame_result_is_checked(changes, message):
         frame(**changes)
 
 
+def test_short_reprs():
+    assert repr(frame()) == "FrameResult(frame 3, 6x7, tracks 1, (2))"
+    assert repr(Track(4, 2, 0.75, (None, MASK, None))) == "Track(id 4, category 2, score 0.750, in 1 of 3 frames)"
+    assert repr(video()) == "VideoResult('v', 3 frames of 6x7, 2 tracks)"
+
+
+def test_a_frame_as_detections():
+    found = frame().to_supervision({1: "cat"})
+    assert found.tracker_id.tolist() == [1]
+    assert found.data["class_name"].tolist() == ["cat"]
+    assert frame().to_supervision().data["class_name"].tolist() == ["1"]
+
+
 def test_rows_of_a_frame_keep_together():
     whole = frame(time_s=0.5)
     assert whole.rows([1, 0]) == frame(

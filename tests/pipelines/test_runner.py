@@ -1,5 +1,6 @@
 """A video into a run directory: files, resuming after a crash at any frame, broken sources."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -12,7 +13,7 @@ from fewmask.errors import ConfigError, DatasetError, VideoError
 from fewmask.exports.run_outputs import EXPORTS, Outputs
 from fewmask.exports.video_result import VideoResult
 from fewmask.media import rle
-from fewmask.media.frames import open_frames
+from fewmask.media.frames import Frame, open_frames
 from fewmask.media.run_directory import RunDirectory
 from fewmask.minvis.stream import MinVIS
 from fewmask.minvis.stream_settings import StreamSettings
@@ -123,6 +124,22 @@ def test_results_are_read_back(whole, clip):
     assert (by_hand.size, by_hand.tracks, by_hand.categories) == (SIZE, video.tracks, {1: "a", 2: "b"})
     with pytest.raises(DatasetError, match=r"video\.json: cannot be read"):
         VideoResult.from_run(clip.parent)
+
+
+def test_results_are_drawn_from_the_run(whole, clip, tmp_path):
+    video = VideoResult.from_run(whole[0], shown_only=True)
+    assert video.source == str(clip.resolve())
+    assert repr(video) == f"VideoResult('squares', 150 frames of {SIZE[0]}x{SIZE[1]}, 3 tracks)"
+    plain = picture(7).astype(int)
+    drawn = video.plot(7)
+    assert np.array_equal(drawn, video.plot(Frame(7, 0.7, picture(7)))) or np.abs(drawn - plain).max() > 30
+    assert drawn.shape == (*SIZE, 3)
+    with pytest.raises(DatasetError, match="frame 900"):
+        video.plot(900)
+    with open_frames(video.save_overlay(tmp_path / "again.mp4")) as overlay:
+        assert (overlay.length, overlay.size) == (150, SIZE)
+    with pytest.raises(DatasetError, match="say where it is"):
+        dataclasses.replace(video, source=None).save_overlay(tmp_path / "b.mp4")
 
 
 @pytest.mark.parametrize("die_at", [1, 63, 64, 66, 129, 149])

@@ -93,6 +93,15 @@ def segment(
         ),
     ] = None,
     overlay: Annotated[bool, typer.Option(help="Write overlay.mp4.", rich_help_panel=RESULTS)] = True,
+    scores: Annotated[
+        bool, typer.Option("--scores", help="Write scores into overlay.mp4.", rich_help_panel=RESULTS)
+    ] = False,
+    all_tracks: Annotated[
+        bool,
+        typer.Option(
+            "--all-tracks", help="Draw tracks inside a better one and tiny ones too.", rich_help_panel=RESULTS
+        ),
+    ] = False,
     masks: Annotated[bool, typer.Option(help="Write palette PNGs.", rich_help_panel=RESULTS)] = True,
     weights: Annotated[
         str, typer.Option(help="small (bundled), a folder, or a name on the hub.", rich_help_panel=RUN)
@@ -116,8 +125,8 @@ def segment(
         instances=instances, seed=seed,
     )  # fmt: skip
     options = RunOptions(
-        source=int(source) if source.isdigit() and not Path(source).exists() else source,
-        out=out, weights=weights, device=device, exports=tuple(export or ()), overlay=overlay, masks=masks,
+        source=int(source) if source.isdigit() and not Path(source).exists() else source, out=out, weights=weights,
+        device=device, exports=tuple(export or ()), overlay=overlay, masks=masks, scores=scores, all_tracks=all_tracks,
         min_score=min_score, skip_broken=skip_broken, resume=resume, command=sys.argv,
     )  # fmt: skip
     run_and_say(options, request, as_json=as_json)
@@ -134,6 +143,8 @@ def run_and_say(options: RunOptions, request: SegmentRequest, *, as_json: bool) 
         return
     note("")
     say(f"{counted(summary.frames, 'frame')}, {counted(summary.tracks, 'track')} shown")
+    if summary.hidden.ids:
+        say(f"not drawn: {summary.hidden}; --all-tracks draws them")
     for path in summary.files:
         say(f"  {path}")
 

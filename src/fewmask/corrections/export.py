@@ -161,7 +161,7 @@ def _write_label_studio(export: _Export) -> Path:
 
 
 def _write_overlay(export: _Export) -> Path:
-    from fewmask.exports.run_pictures import Overlay
+    from fewmask.exports.overlay_video import Overlay
 
     run, path = export.run, export.folder / "overlay.mp4"
     source = _source(run)

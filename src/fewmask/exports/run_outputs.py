@@ -12,6 +12,7 @@ from fewmask.exports.cvat import cvat_labels
 from fewmask.exports.label_studio import label_studio_config
 from fewmask.exports.video_result import VideoResult
 from fewmask.media.atomic import write_text
+from fewmask.media.hidden_tracks import NOTHING, Hidden
 
 FRAMES = ("label-studio", "frames")
 """Exports that come with ``images/NAME/00000.jpg``, ...: Label Studio paints masks on pictures, not in videos."""
@@ -26,6 +27,8 @@ class Outputs:
         masks: write palette PNGs into ``masks/``, named as the pictures of a folder, else 00000.png, ...
         exports: of `EXPORTS`, repetitions count once; these hold all masks of a video in memory, as run lengths.
         min_score: tracks below it are in ``tracks.json`` only.
+        scores: write them at the tracks of the overlay.
+        all_tracks: draw also those that are inside a better one or tiny (`fewmask.media.hidden_tracks`).
 
     Raises:
         ConfigError: an unknown export.
@@ -35,6 +38,8 @@ class Outputs:
     masks: bool = True
     exports: tuple[str, ...] = ()
     min_score: float = 0.3
+    scores: bool = False
+    all_tracks: bool = False
 
     @property
     def frames(self) -> bool:
@@ -54,11 +59,19 @@ class Outputs:
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What a run did: length of the video, tracks with at least ``min_score``, and the files written."""
+    """What a run did.
+
+    Attributes:
+        frames: length of the video.
+        tracks: with at least ``min_score``.
+        files: that were written.
+        hidden: which of the tracks the overlay leaves out.
+    """
 
     frames: int
     tracks: int
     files: tuple[Path, ...]
+    hidden: Hidden = NOTHING
 
 
 def write_exports(video: VideoResult, source: str, folder: Path, exports: tuple[str, ...]) -> list[Path]:

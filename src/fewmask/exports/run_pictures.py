@@ -9,47 +9,18 @@ from typing import Self
 from PIL import Image
 
 from fewmask.exports.davis import frame_stems, write_davis_frame, write_pixel_values
+from fewmask.exports.overlay_video import IMAGES_FPS
+from fewmask.exports.run_outputs import Outputs
 from fewmask.media.atomic import whole_file
 from fewmask.media.final_ids import AppearanceIds
 from fewmask.media.frame_names import frame_name
 from fewmask.media.frames import Frame, FrameSource, open_frames
+from fewmask.media.hidden_tracks import TrackClutter
 from fewmask.media.overlay import draw
 from fewmask.media.results import FrameResult
 from fewmask.media.writer import VideoWriter
 
 _JPEG_QUALITY = 95
-IMAGES_FPS = 10.0  # of the overlay where the source has no rate
-
-
-class Overlay:
-    """``overlay.mp4`` of a finished run; the source is decoded once more, in step with the results."""
-
-    def __init__(
-        self, path: Path, source: str | Path | int, categories: Mapping[int, str], *, skip_broken: bool
-    ) -> None:
-        self._path, self._source, self._categories, self._skip_broken = path, source, categories, skip_broken
-        self._stack = ExitStack()
-        self._frames: Iterator[Frame] = iter(())
-        self._video: VideoWriter | None = None
-
-    def add(self, result: FrameResult) -> None:
-        """Draw one frame; results come in order and may leave frames out."""
-        if self._video is None:
-            source = self._stack.enter_context(open_frames(self._source, skip_broken=self._skip_broken))
-            self._frames = iter(source)
-            self._video = self._stack.enter_context(VideoWriter(self._path, source.size, source.fps or IMAGES_FPS))
-        for frame in self._frames:
-            if frame.index == result.index:
-                self._video.write(draw(frame.rgb, result, self._categories))
-                return
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stack.__exit__(kind, error, trace)
 
 
 class FrameFiles:
@@ -97,15 +68,16 @@ class LiveOverlay:
     """The overlay of a source that cannot be read twice: drawn at once, with the tracks known at the time.
 
     Args:
-        min_score: tracks below it at the time are left out.
+        outputs: which tracks are drawn, by what is known at the time.
         ids: of the tracks drawn; the files written later keep them.
     """
 
     def __init__(
-        self, path: Path, frames: FrameSource, categories: Mapping[int, str], min_score: float, ids: AppearanceIds
+        self, path: Path, frames: FrameSource, categories: Mapping[int, str], outputs: Outputs, ids: AppearanceIds
     ) -> None:
         self._video = VideoWriter(path, frames.size, frames.fps or IMAGES_FPS)
-        self._frames, self._categories, self._min_score, self._ids = frames, categories, min_score, ids
+        self._frames, self._categories, self._outputs, self._ids = frames, categories, outputs, ids
+        self._clutter = TrackClutter()
         self._in_flight: dict[int, Frame] = {}
 
     def __iter__(self) -> Iterator[Frame]:
@@ -117,8 +89,14 @@ class LiveOverlay:
     def add(self, result: FrameResult) -> None:
         """Draw one frame."""
         frame = self._in_flight.pop(result.index)
-        shown = result.rows(row for row, score in enumerate(result.scores) if score >= self._min_score)
-        self._video.write(draw(frame.rgb, self._ids.number(shown), self._categories))
+        shown = result.rows(row for row, score in enumerate(result.scores) if score >= self._outputs.min_score)
+        if not self._outputs.all_tracks:
+            self._clutter.add(shown)
+            best_first = [pair[1] for pair in sorted(zip(shown.scores, shown.track_ids, strict=True), reverse=True)]
+            hidden = self._clutter.hidden(best_first).ids
+            shown = shown.rows(row for row, name in enumerate(shown.track_ids) if name not in hidden)
+        scores = self._outputs.scores
+        self._video.write(draw(frame.rgb, self._ids.number(shown), self._categories, scores=scores))
 
     def close(self) -> None:
         """Complete the file."""

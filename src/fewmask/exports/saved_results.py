@@ -1,5 +1,6 @@
 """Results read back from the files of a run, or from any YouTube-VIS result file of one video."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from fewmask.media.video_facts import NAME, VideoFacts
 def read_run(folder: Path, *, shown_only: bool) -> dict[str, Any]:
     """The fields of a `VideoTracks`, of the run in ``folder``; see `VideoResult.from_run`."""
     facts = VideoFacts.read(folder)
-    fields = _fields(folder / "tracks.json", facts)
+    fields = {**_fields(folder / "tracks.json", facts), "source": _source(folder)}
     if shown_only and facts.shown is not None:
         shown = set(facts.shown)
         fields["tracks"] = tuple(track for track in fields["tracks"] if track.track_id in shown)
@@ -65,6 +66,16 @@ def _as_fields(results: "list[YtvisResult] | tuple[YtvisResult, ...]", facts: Vi
         "file_names": None if facts.file_names is None else facts.file_names[:length],
         "annotated_frames": facts.known_frames,
     }
+
+
+def _source(folder: Path) -> str | None:
+    """The source as the manifest has it, which may be gone by now."""
+    try:
+        stated = json.loads((folder / "manifest.json").read_bytes())["inputs"]["source"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    place = stated.get("path") if isinstance(stated, dict) else stated
+    return place if isinstance(place, str) else None
 
 
 def _size(results: list[YtvisResult], path: Path) -> Size:

@@ -4,14 +4,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from fewmask.errors import DatasetError
 from fewmask.exports.coco import coco_dataset
 from fewmask.exports.cvat import cvat_images_xml, cvat_xml
 from fewmask.exports.davis import write_davis
 from fewmask.exports.label_studio import label_studio_tasks
+from fewmask.exports.overlay_video import Overlay
 from fewmask.exports.polygons import MIN_IOU
 from fewmask.exports.saved_results import read_file, read_run
-from fewmask.exports.supervision import supervision_detections
 from fewmask.exports.ytvis import ytvis_results
+from fewmask.media.frame_source import RgbImage
+from fewmask.media.frames import Frame, open_frames
+from fewmask.media.hidden_tracks import TrackClutter
+from fewmask.media.overlay import draw
 from fewmask.media.video_tracks import VideoTracks
 
 if TYPE_CHECKING:
@@ -86,5 +91,70 @@ class VideoResult(VideoTracks):
         return label_studio_tasks(self, video_url, frames_url)
 
     def to_supervision(self, frame_index: int) -> "supervision.Detections":
-        """One frame as supervision's Detections; see `fewmask.exports.supervision`."""
-        return supervision_detections(self, frame_index)
+        """One frame as supervision's Detections; see `fewmask.media.detections`.
+
+        Raises:
+            FewmaskError: supervision is not installed.
+            DatasetError: the frame lies outside the video, or is not annotated.
+        """
+        return self.frame(frame_index).to_supervision(self.categories)
+
+    def plot(self, frame: Frame | int, *, labels: bool = True, scores: bool = False) -> RgbImage:
+        """The tracks drawn on one frame, uint8 [H, W, 3].
+
+        Args:
+            frame: as a frame source gives it, or its number, to be read from ``source``.
+            labels: write "#id name" at each track.
+            scores: with its score.
+
+        Raises:
+            DatasetError: the video does not have or know this frame, the picture has another size, or there is no
+                source.
+            VideoError: the source cannot be read.
+        """
+        if isinstance(frame, int):
+            with open_frames(self._place(None), start=frame) as frames:
+                found = next((each for each in frames if each.index == frame), None)
+            if found is None:
+                raise DatasetError(f"{self.name}: the source has no frame {frame}")
+            frame = found
+        return draw(frame.rgb, self.frame(frame.index), self.categories, labels=labels, scores=scores)
+
+    def save_overlay(
+        self,
+        path: str | Path,
+        source: str | Path | int | None = None,
+        *,
+        all_tracks: bool = False,
+        scores: bool = False,
+    ) -> Path:
+        """The video with its tracks as an MP4 file; returns its path.
+
+        Args:
+            path: the file.
+            source: the video, where it is not at ``self.source``.
+            all_tracks: draw also tracks inside a better one and tiny ones; see `fewmask.media.hidden_tracks`.
+            scores: write them at the tracks.
+
+        Raises:
+            DatasetError: there is no source, or it has frames of another size.
+            VideoError: it cannot be read.
+        """
+        clutter = TrackClutter()
+        ranking = [track.track_id for track in sorted(self.tracks, key=lambda track: -track.score)]
+        for found in self.frames() if not all_tracks else ():
+            clutter.add(found)
+        hidden = clutter.hidden(ranking).ids if not all_tracks else ()
+        place = self._place(source)
+        with Overlay(
+            Path(path), place, self.categories, skip_broken=True, hidden=hidden, scores=scores
+        ) as overlay:  # fmt: skip
+            for found in self.frames():
+                overlay.add(found)
+        return Path(path)
+
+    def _place(self, source: str | Path | int | None) -> str | Path | int:
+        place = self.source if source is None else source
+        if place is None:
+            raise DatasetError(f"{self.name}: does not know its video; say where it is with source")
+        return place

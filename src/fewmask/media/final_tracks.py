@@ -1,7 +1,7 @@
 """Which tracks a video has, once its last frame is known: ids, classes and scores, best first."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -52,7 +52,11 @@ class FinalTracks:
         )
 
     def numbered(
-        self, first: Mapping[int, int], min_score: float = -math.inf, given: Mapping[int, int] | None = None
+        self,
+        first: Mapping[int, int],
+        min_score: float = -math.inf,
+        given: Mapping[int, int] | None = None,
+        hidden: Collection[int] = (),
     ) -> "FinalTracks":
         """The same with ids for users: 1, 2, ... in order of appearance among those shown, then the others.
 
@@ -60,9 +64,10 @@ class FinalTracks:
             first: by row, the first frame with a mask; see `fewmask.media.final_ids.first_frames`.
             min_score: as in `shown`.
             given: ids by row that have been seen already, in the picture of a live source.
+            hidden: rows that are shown, but not in the overlay; their ids come after those that are.
         """
         shown = set(self._shown(min_score))
-        tiers = [0 if place in shown else 1 for place in range(len(self.rows))]
+        tiers = [(0 if row not in hidden else 1) if place in shown else 2 for place, row in enumerate(self.rows)]
         ids = final_ids(self.rows, first, tiers, given)
         tracks = tuple(replace(track, track_id=track_id) for track, track_id in zip(self.tracks, ids, strict=True))
         return replace(self, tracks=tracks)

@@ -2,16 +2,21 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from fewmask.errors import DatasetError
+from fewmask.media.detections import detections
 from fewmask.media.rle import Rle
+
+if TYPE_CHECKING:
+    import supervision
 
 Size = tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class FrameResult:
     """The tracks known in one frame; the tuples line up.
 
@@ -56,6 +61,23 @@ class FrameResult:
         if self.time_s is not None and not math.isfinite(self.time_s):
             raise DatasetError(f"{where}: time {self.time_s} is not finite")
 
+    def __repr__(self) -> str:
+        """In one line, without the masks."""
+        height, width = self.size
+        ids = ", ".join(f"{i}" if mask else f"({i})" for i, mask in zip(self.track_ids, self.masks, strict=True))
+        return f"FrameResult(frame {self.index}, {height}x{width}, tracks {ids or 'none'})"
+
+    def to_supervision(self, categories: Mapping[int, str] | None = None) -> "supervision.Detections":
+        """The tracks that are there as supervision's Detections, track ids as tracker_id.
+
+        Args:
+            categories: class names by id, for ``class_name``; without them the number stands there.
+
+        Raises:
+            FewmaskError: supervision is not installed.
+        """
+        return detections(self.size, self.track_ids, self.category_ids, self.scores, self.masks, categories or {})
+
     def rows(self, kept: Iterable[int]) -> "FrameResult":
         """The same frame with only these rows of its tuples, in the order given.
 
@@ -75,7 +97,7 @@ class FrameResult:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Track:
     """One object over a whole video: ``masks`` has one entry per frame, None where the object is absent."""
 
@@ -83,6 +105,12 @@ class Track:
     category_id: int
     score: float
     masks: tuple[Rle | None, ...]
+
+    def __repr__(self) -> str:
+        """In one line, without the masks."""
+        present = sum(mask is not None for mask in self.masks)
+        about = f"id {self.track_id}, category {self.category_id}, score {self.score:.3f}"
+        return f"Track({about}, in {present} of {len(self.masks)} frames)"
 
 
 def check_size(size: Size, where: str) -> None:

@@ -86,6 +86,15 @@ def iou_matrix(rows: Sequence[Rle], columns: Sequence[Rle]) -> npt.NDArray[np.fl
     )
 
 
+def shares_inside(rles: Sequence[Rle]) -> npt.NDArray[np.float64]:
+    """Float64 [N, N]: which share of mask i lies in mask j; 0 for empty masks."""
+    if not rles:
+        return np.zeros((0, 0))
+    # With the second side a "crowd", pycocotools divides by the area of the first alone.
+    found = coco_mask.iou(cast(Any, list(rles)), cast(Any, list(rles)), [1] * len(rles))
+    return np.nan_to_num(np.asarray(found, dtype=np.float64).reshape(len(rles), len(rles)))
+
+
 def from_polygons(polygons: Iterable[Sequence[float]], height: int, width: int) -> Rle:
     """The union of polygons ``[x0, y0, x1, y1, ...]`` in pixels, rasterised as COCO does."""
     parts = coco_mask.frPyObjects([list(polygon) for polygon in polygons], height, width)

@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Self
 
 from fewmask.errors import DatasetError
@@ -13,7 +14,7 @@ from fewmask.media.rle import Rle
 from fewmask.media.score_votes import ScoreVotes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class VideoTracks:
     """All tracks of one video, and the doors to other tools' formats.
 
@@ -27,6 +28,7 @@ class VideoTracks:
         file_names: one per frame for image sources.
         annotated_frames: None when every frame is known; otherwise the known frames, ascending: elsewhere a None
             mask means *unknown*, not absent.
+        source: where the frames are, if known: what `fewmask.open_frames` takes.
 
     Raises:
         DatasetError: one of the above does not hold.
@@ -40,6 +42,14 @@ class VideoTracks:
     fps: float | None = None
     file_names: tuple[str, ...] | None = None
     annotated_frames: tuple[int, ...] | None = None
+    source: str | Path | int | None = field(default=None, compare=False)
+
+    def __repr__(self) -> str:
+        """In one line, without the tracks."""
+        height, width = self.size
+        count = len(self.tracks)
+        about = f"{self.length} frames of {height}x{width}, {count} track{'' if count == 1 else 's'}"
+        return f"{type(self).__name__}({self.name!r}, {about})"
 
     def __post_init__(self) -> None:
         check_size(self.size, self.name)
@@ -91,6 +101,7 @@ class VideoTracks:
         length: int | None = None,
         fps: float | None = None,
         file_names: tuple[str, ...] | None = None,
+        source: str | Path | int | None = None,
     ) -> Self:
         """Gather frame results, in ascending order of index, into tracks sorted by id.
 
@@ -123,6 +134,7 @@ class VideoTracks:
             fps=fps,
             file_names=file_names,
             annotated_frames=None if len(known) == length else tuple(known),
+            source=source,
         )
 
     @classmethod
@@ -136,6 +148,7 @@ class VideoTracks:
         categories: Mapping[int, str],
         fps: float | None = None,
         file_names: tuple[str, ...] | None = None,
+        source: str | Path | int | None = None,
     ) -> Self:
         """Gather ``final``'s tracks in its order; the video ends with the last result, frames between are unknown.
 
@@ -164,12 +177,31 @@ class VideoTracks:
             fps=fps,
             file_names=None if file_names is None else file_names[:length],
             annotated_frames=None if len(known) == length else tuple(known),
+            source=source,
         )
 
     @property
     def known_frames(self) -> Iterable[int]:
         """Indices of the frames whose content is known, ascending."""
         return range(self.length) if self.annotated_frames is None else self.annotated_frames
+
+    def frame(self, index: int) -> FrameResult:
+        """One known frame; every track is listed, with None where it is absent.
+
+        Raises:
+            DatasetError: the frame lies outside the video, or is not annotated.
+        """
+        if index not in self.known_frames:
+            raise DatasetError(f"{self.name}: frame {index} is not among the video's known frames")
+        return FrameResult(
+            index,
+            self.size,
+            tuple(track.track_id for track in self.tracks),
+            tuple(track.category_id for track in self.tracks),
+            tuple(track.score for track in self.tracks),
+            tuple(track.masks[index] for track in self.tracks),
+            None if self.fps is None else index / self.fps,
+        )
 
     def frames(self) -> Iterator[FrameResult]:
         """The known frames in order; every track is listed in each, with None where it is absent."""

@@ -115,4 +115,5 @@ class MinVIS:
             return VideoResult.from_final(
                 tracks.numbered(first_frames(results)), results, name=frames.name, size=frames.size,
                 categories=self.categories, fps=frames.fps, file_names=frames.file_names,
+                source=source if isinstance(source, str | Path | int) else None,
             )  # fmt: skip

@@ -4,12 +4,14 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
+from fewmask.exports.overlay_video import Overlay
 from fewmask.exports.run_outputs import Outputs, RunSummary, write_exports
-from fewmask.exports.run_pictures import FrameFiles, Overlay, PaletteMasks
+from fewmask.exports.run_pictures import FrameFiles, PaletteMasks
 from fewmask.exports.video_result import VideoResult
 from fewmask.media.addresses import showable
 from fewmask.media.final_ids import first_frames
 from fewmask.media.final_tracks import FinalTracks
+from fewmask.media.hidden_tracks import NOTHING, Hidden, TrackClutter
 from fewmask.media.run_directory import RunDirectory
 from fewmask.media.tracks_file import TracksFile
 from fewmask.media.video_facts import VideoFacts
@@ -38,7 +40,7 @@ def write_run_files(
     Raises:
         FewmaskError: the folder cannot be written.
     """
-    tracks = tracks.numbered(first_frames(run.spool.results()), outputs.min_score, ids_given)
+    tracks, hidden = _for_users(run, tracks, outputs, ids_given)
     shown = tracks.shown(outputs.min_score)
     overlay_path, masks_path = run.path / "overlay.mp4", run.path / "masks"
     files = [run.path / "tracks.json"]
@@ -50,7 +52,9 @@ def write_run_files(
         if outputs.overlay:
             files.append(overlay_path)
             if not _is_drawn(run, overlay_path):
-                overlay = Overlay(overlay_path, source, categories, skip_broken=skip_broken)
+                overlay = Overlay(
+                    overlay_path, source, categories, skip_broken=skip_broken, hidden=hidden.ids, scores=outputs.scores
+                )
                 pictures.append(stack.enter_context(overlay))
         if outputs.masks:
             files.append(masks_path)
@@ -78,7 +82,23 @@ def write_run_files(
             fps=facts.fps, file_names=facts.file_names,
         )  # fmt: skip
         files += write_exports(video, showable(str(source)), run.path, outputs.exports)
-    return RunSummary(length, len(shown.tracks), tuple(files))
+    return RunSummary(length, len(shown.tracks), tuple(files), hidden)
+
+
+def _for_users(
+    run: RunDirectory, tracks: FinalTracks, outputs: Outputs, ids_given: Mapping[int, int] | None
+) -> tuple[FinalTracks, Hidden]:
+    """The tracks with their final ids, and which of them the overlay leaves out."""
+    hidden = NOTHING
+    if not outputs.all_tracks:
+        shown, clutter = tracks.shown(outputs.min_score), TrackClutter()
+        for result in run.spool.results():
+            clutter.add(shown.of(result))
+        rows = {track.track_id: row for track, row in zip(shown.tracks, shown.rows, strict=True)}
+        hidden = clutter.hidden(list(rows)).named(rows)
+    numbered = tracks.numbered(first_frames(run.spool.results()), outputs.min_score, ids_given, hidden.ids)
+    seen = numbered.shown(outputs.min_score)
+    return numbered, hidden.named({row: track.track_id for track, row in zip(seen.tracks, seen.rows, strict=True)})
 
 
 def _is_drawn(run: RunDirectory, overlay: Path) -> bool:

@@ -171,7 +171,7 @@ def _run_frames(job: _Job, start: int, progress: Callable[[int, int | None], Non
         VideoFacts.of(frames, stream.categories).write(job.run.path)
         if frames.is_live and job.outputs.overlay:
             overlay = job.run.path / "overlay.mp4"
-            live = LiveOverlay(overlay, frames, stream.categories, job.outputs.min_score, job.live_ids)
+            live = LiveOverlay(overlay, frames, stream.categories, job.outputs, job.live_ids)
         try:
             for group in stream.run(live or frames):
                 for result in group:

@@ -29,6 +29,8 @@ class RunOptions:
         overlay: write ``overlay.mp4``.
         masks: write palette PNGs.
         min_score: tracks below it are in ``tracks.json`` only; None = what suits the method.
+        scores: write them into the overlay.
+        all_tracks: draw tracks inside a better one and tiny ones too.
         skip_broken: go on after frames that cannot be decoded.
         resume: continue the run in ``out``.
         command: as typed, for the manifest.
@@ -42,6 +44,8 @@ class RunOptions:
     overlay: bool = True
     masks: bool = True
     min_score: float | None = None
+    scores: bool = False
+    all_tracks: bool = False
     skip_broken: bool = False
     resume: bool = False
     command: Sequence[str] = ()
@@ -50,7 +54,8 @@ class RunOptions:
         """What the run leaves, with the method's own ``min_score`` where the user sets none."""
         from fewmask.exports.run_outputs import Outputs
 
-        return Outputs(self.overlay, self.masks, self.exports, min_score if self.min_score is None else self.min_score)
+        wanted = min_score if self.min_score is None else self.min_score
+        return Outputs(self.overlay, self.masks, self.exports, wanted, self.scores, self.all_tracks)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from fewmask.corrections.edits import described, read_edit
 from fewmask.corrections.export import FOLDER, export_corrected
 from fewmask.corrections.result_index import Presence
 from fewmask.errors import FewmaskError
-from fewmask.media.overlay import track_color
+from fewmask.media.track_colors import track_color
 from fewmask.studio.context import Context
 from fewmask.studio.library import inside
 from fewmask.studio.media_routes import media_facts
