@@ -2,6 +2,8 @@
 
 import re
 
+from fewmask.media.addresses import showable_text
+
 # Control characters and what else ends a line somewhere; names and values from files may hold any of them.
 _BREAKS = re.compile(r"[ \t]*[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]+[ \t]*")
 _MOST = 1500
@@ -10,11 +12,11 @@ _MOST = 1500
 class FewmaskError(Exception):
     """Anything wrong with what the user gave; the command line prints it and exits with code 2.
 
-    Whatever goes into the message, it is one line of at most 1,500 characters.
+    Whatever goes into the message, it is one line of at most 1,500 characters, without the secrets of addresses in it.
     """
 
     def __init__(self, message: object = "") -> None:
-        line = _BREAKS.sub(" ", str(message)).strip()
+        line = showable_text(_BREAKS.sub(" ", str(message)).strip())
         super().__init__(line if len(line) <= _MOST else f"{line[:1000]} ... {line[1005 - _MOST :]}")
 
 

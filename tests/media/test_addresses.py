@@ -37,6 +37,10 @@ def test_showable(address, shown):
 
 
 def test_text_around_addresses_stays():
+    assert (
+        showable_text("http://u:secret@h/v?t=secret: gone (rtsp://c/1), or.")
+        == "http://h/v?t=***: gone (rtsp://c/1), or."
+    )
     said = 'a.mp4, {"url": "http://u:secret@h/v?token=secret", "n": 3} and (rtsp://secret@cam/1)'
     assert showable_text(said) == 'a.mp4, {"url": "http://h/v?token=***", "n": 3} and (rtsp://cam/1)'
 

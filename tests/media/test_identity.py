@@ -132,6 +132,7 @@ def test_addresses_numbers_and_names(tmp_path, monkeypatch):
     assert "secret" not in str(identity({"a": "rtsp://u:secret@cam/1?t=secret", "b": [Noted("http://u:secret@h/")]}))
     assert (identity(3), identity(None), identity("small"), identity(True)) == (3, None, "small", True)
     assert same(Noted("a"), Noted("b"))
+    assert identity("http:/u:secret@host/v?t=secret") == "http:/host/v?t=***"
     assert not same(tmp_path, str(tmp_path) + "nowhere")
 
 

@@ -90,7 +90,7 @@ def main() -> None:
         sys.stderr.write(f"fewmask: {showable_text(_in_words(error))}\n")
         code = 2
     if code == _INTERRUPTED:  # Typer makes this exit code of KeyboardInterrupt
-        sys.stderr.write(stopping.STOPPED + "\n")
+        stopping.say_stopped()
         code = stopping.exit_code()
     sys.exit(code if isinstance(code, int) else 0)
 

@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 
 # A Path makes one slash of two; a scheme of one letter is a drive of Windows.
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/+")
-_ADDRESS = re.compile(_SCHEME.pattern + r"[^\s\"'<>]+")
+_ADDRESS = re.compile(_SCHEME.pattern + r"[^\s\"'<>]*[^\s\"'<>:;,.)]")  # what closes the sentence is no part of it
 HIDDEN = "***"
 
 

@@ -64,7 +64,7 @@ def identity(value: Any) -> Any:
             return {"path": str(path), **_of_files(None, matches)}
     except OSError as error:
         raise ConfigError(f"{error.filename or path}: cannot be read ({error.strerror}); check the input") from error
-    return str(value)
+    return showable(str(value))  # an address with a slash too few is a path that leads nowhere
 
 
 def same_input(before: Any, now: Any) -> bool:

@@ -24,7 +24,7 @@ _SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP
 _at_the_end: list[Callable[[], None]] = []
 _received: list[int] = []
 _taken_up = threading.Event()
-_listening = False
+_listening = _said = False
 
 
 def listen() -> None:
@@ -48,6 +48,16 @@ def listen() -> None:
 def exit_code() -> int:
     """What to exit with after KeyboardInterrupt: 130 after Ctrl-C, 143 after SIGTERM."""
     return 128 + (_received[0] if _received else signal.SIGINT)
+
+
+def say_stopped() -> None:
+    """The promised line, once, whichever thread comes to it first."""
+    global _said  # noqa: PLW0603 - once per process
+    if not _said:
+        _said = True
+        with suppress(OSError, ValueError):
+            sys.stderr.write(STOPPED + "\n")
+            sys.stderr.flush()
 
 
 def taken_up() -> None:
@@ -124,9 +134,9 @@ def _watch(reading: socket.socket, writing: socket.socket) -> None:
     done.start()
     done.join(1)
     with suppress(OSError, ValueError):
-        show_cursor = "\x1b[?25h" if sys.stderr.isatty() else ""
-        sys.stderr.write(f"{show_cursor}{STOPPED}\n")
-        sys.stderr.flush()
+        if sys.stderr.isatty():
+            sys.stderr.write("\x1b[?25h")  # the cursor, which a progress bar hid
+    say_stopped()
     writing.close()
     os._exit(128 + number)
 

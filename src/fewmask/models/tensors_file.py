@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -26,7 +26,10 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     about = {"format": "pt", **(metadata or {}), _CHECKSUM: _checksum(plain)}
     with whole_file(path) as temporary:
-        save_file(plain, temporary, about)
+        try:
+            save_file(plain, temporary, about)
+        except SafetensorError as error:  # what it makes of a full disk
+            raise OSError(str(error)) from error
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -13,9 +13,16 @@ _ADVICE = "restore it from a copy, or remove it and the training starts again"
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write ``state`` (tensors and plain values) to ``path`` whole or not at all."""
+    """Write ``state`` (tensors and plain values) to ``path`` whole or not at all.
+
+    Raises:
+        FewmaskError: the disk is full, or the folder cannot be written.
+    """
     with whole_file(path) as temporary:
-        torch.save(state, temporary)
+        try:
+            torch.save(state, temporary)
+        except RuntimeError as error:  # what torch makes of a full disk
+            raise OSError(f"disk full? {str(error).splitlines()[0]}") from error
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
