@@ -60,6 +60,8 @@ def train_minvis(
     )
     if frames is not None:
         recipe = _with_frames(recipe, frames)
+    data = annotations_of(data)
+    more = tuple((annotations_of(path), pictures) for path, pictures in more)
 
     def task() -> TrainTask:
         mobile_sam = None if initial is None else _initial_weights(initial)
@@ -273,8 +275,8 @@ def _with_frames(recipe: MinvisRecipe | DenseRecipe, frames: float) -> MinvisRec
 
 
 def _minvis_data(recipe: MinvisRecipe | DenseRecipe, path: Path, images: Path | None) -> TrainingData:
-    """Pictures or videos, whichever the file holds; of a run, the frames that a person corrected."""
-    path = annotation_file(annotations_of(path))
+    """Pictures or videos, whichever the file holds."""
+    path = annotation_file(path)
     if "videos" in load_object(path):
         dataset = read_ytvis(path)
         root = images or path.parent / "JPEGImages"

@@ -46,7 +46,7 @@ class Card {
     this.root = h("div", { class: "card pad stack", role: "listitem" },
       h("div", { class: "row" }, this.badge, this.name, h("span", { class: "spacer" }), this.buttons),
       this.bar, this.facts,
-      h("div", { class: "row" }, this.command, h("button", { class: "small", "aria-label": "Copy the command", onclick: () => copy(this.job.command) }, "Copy")),
+      h("div", { class: "line" }, this.command, h("button", { class: "small", "aria-label": "Copy the command", onclick: () => copy(this.job.command) }, "Copy")),
       this.details);
   }
 
@@ -64,8 +64,8 @@ class Card {
     if (job.status === "running" && done !== null) parts.push(`${done}${total ? ` of ${total}` : ""} ${what}`);
     if (job.status === "running" && left !== null) parts.push(`${spoken(left)} left`);
     if (job.ended && job.started) parts.push(`took ${spoken(job.ended - job.started)}`);
-    if (job.status !== "running" && job.status !== "finished") parts.push(line);
-    this.facts.textContent = parts.filter(Boolean).join(" · ") || line;
+    if (job.status === "failed" || !parts.length) parts.push(line);
+    this.facts.textContent = parts.filter(Boolean).join(" · ");
     if (!before || before.status !== job.status || JSON.stringify(before.made) !== JSON.stringify(job.made)) this.#showButtons();
     if (this.details.open && (job.status === "running" || before?.status === "running")) this.readLog();
   }
