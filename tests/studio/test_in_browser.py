@@ -322,7 +322,8 @@ class Colours:
     name, dimension = "colours", 3
 
     def embed(self, pictures):
-        return (pictures.reshape(len(pictures), -1, 3).mean(1) / 255 + 0.01).astype(np.float32)
+        vectors = (pictures.reshape(len(pictures), -1, 3).mean(1) / 255 + 0.01).astype(np.float32)
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 @pytest.fixture

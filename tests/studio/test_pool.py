@@ -20,7 +20,8 @@ class Brightness:
 
     def embed(self, pictures):
         mean = pictures.reshape(len(pictures), -1).mean(1) / 255
-        return np.stack([np.ones_like(mean), mean, mean**2, np.zeros_like(mean)], 1).astype(np.float32)
+        vectors = np.stack([np.ones_like(mean), mean, mean**2, np.zeros_like(mean)], 1).astype(np.float32)
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 @pytest.fixture

@@ -4,7 +4,9 @@ import base64
 import io
 import itertools
 import json
+from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
 from made_runs import SIZE, dense_tracks, disc, number_of, numbered, write_run, write_video
@@ -161,3 +163,27 @@ def test_a_broken_run_is_one_line(opened):
     answer = client.get(f"/api/runs/{run}")
     assert answer.status_code == 400
     assert "tracks.json" in answer.json()["error"]
+
+
+def test_frames_and_times_where_the_rate_varies(tmp_path):
+    """Frames that last unequally long are still told apart, and their times are those of the file."""
+    path, ticks = tmp_path / "vfr.mp4", np.cumsum([0, *np.random.default_rng(0).integers(1, 9, 59)]).tolist()
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("libx264", rate=50)
+        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 50)
+        for index, tick in enumerate(ticks):
+            frame = av.VideoFrame.from_ndarray(numbered(index, (240, 320)), format="rgb24")
+            frame.pts, frame.time_base = tick, Fraction(1, 50)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode())
+    client, _ = studio(tmp_path, path)
+    thing = only(client, "video")
+    facts = client.get(f"/api/media/{thing}").json()
+    assert facts["length"] == 60
+    assert not facts["steady"]
+    times = np.frombuffer(client.get(f"/api/media/{thing}/times").content, "<f8")
+    np.testing.assert_allclose(times, np.array(ticks) / 50, atol=1e-6)
+    for index in (59, 0, 31, 30, 58, 7):
+        picture = Image.open(io.BytesIO(client.get(f"/api/media/{thing}/frame/{index}.jpg").content))
+        assert number_of(np.asarray(picture)) == index
