@@ -1,7 +1,7 @@
 """Any frame of a video by its number, exactly: what pausing, stepping and correcting need."""
 
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from fewmask.media.image_files import images_in_folder
 from fewmask.media.image_pixels import read_rgb
 from fewmask.media.packet_times import PacketTimes, packet_times
 
+_PASSED_BYTES = 48 << 20
 _AHEAD = 32  # frames that are decoded rather than sought
 _PLAYED = {"h264": ("yuv420p", "yuvj420p"), "vp8": ("yuv420p",), "vp9": ("yuv420p",), "av1": ("yuv420p",)}
 _PLAYED_IN = {".mp4": "video/mp4", ".m4v": "video/mp4", ".mov": "video/mp4", ".webm": "video/webm"}
@@ -51,6 +52,7 @@ class FrameReader:
         self._container: Any = None
         self._coming: Iterator[tuple[int, RgbImage]] = iter(())
         self._next = 0
+        self._passed: deque[tuple[int, Any]] = deque(maxlen=1)  # frames decoded on the way, for steps backwards
         if self._pictures is not None:
             self.size = read_rgb(self._pictures[0]).shape[:2]
             self.length: int | None = len(self._pictures)
@@ -68,6 +70,9 @@ class FrameReader:
         if self._pictures is not None:
             return read_rgb(self._pictures[index])
         with self._lock:
+            for number, frame in self._passed:
+                if number == index:
+                    return upright_rgb(frame)
             if not self._next <= index <= self._next + _AHEAD:
                 self._seek(index)
             for number, rgb in self._coming:
@@ -85,6 +90,7 @@ class FrameReader:
             if self._container is not None:
                 self._container.close()
                 self._container = None
+                self._passed.clear()
                 self._next = 1 << 62
 
     def _look_at_video(self) -> None:
@@ -105,6 +111,8 @@ class FrameReader:
         if first is None:
             raise VideoError(f"{self._path.name}: no frame can be decoded; check that it plays")
         self.size = first[1].shape[:2]
+        room = _PASSED_BYTES // (self.size[0] * self.size[1] * 3 // 2)
+        self._passed = deque(maxlen=max(1, min(_AHEAD, room)))
         self._next = 1 << 62
 
     def _seek(self, index: int) -> None:
@@ -129,7 +137,10 @@ class FrameReader:
         try:
             for frame in self._container.decode(self._stream()):
                 index = packets.index_of(frame.pts) if frame.pts is not None else None
-                if index is not None and index >= start:
+                if index is None:
+                    continue
+                self._passed.append((index, frame))
+                if index >= start:
                     yield index, upright_rgb(frame)
         except av.FFmpegError:
             return

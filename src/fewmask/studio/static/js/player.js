@@ -64,7 +64,7 @@ export class Player extends EventTarget {
       this.lastSeekMs = performance.now() - started;
       this.shownIndex = index;
       this.#emit("shown");
-      for (const near of [index + 1, index - 1]) if (this.pictures && near >= 0 && near < this.length) this.pictures.frame(near).catch(() => {});
+      if (this.pictures && index + 1 < this.length) this.pictures.frame(index + 1).catch(() => {});
       this.masks.prefetch(index + 32);
     } catch (error) {
       this.#emit("trouble", error);
