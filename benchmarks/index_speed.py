@@ -1,17 +1,19 @@
-"""Clip index against a plain NumPy scan and a peer's HNSW graph: build, memory, latency, recall@5.
+"""Clip index against a plain NumPy scan and two peers: build, disk, memory, opening, latency, recall@5, changes.
 
-    python benchmarks/index_speed.py --n 50000                       # minutes, most of them for the peer's graph
-    python benchmarks/index_speed.py --n 1000000 --graphs G          # hours; 12 GB of disk, and 6 GB in G
-    python benchmarks/index_speed.py --n 1000000 --graphs G          # again: the peer's graphs are read from G
+    python benchmarks/index_speed.py                                 # 100,000 vectors: minutes, most of them for hnswlib
+    python benchmarks/index_speed.py --n 1000000 --no-peer           # a million
+    python benchmarks/index_speed.py --n 1000000 --graphs G          # hours the first time: hnswlib's graphs are kept in G
 
-The peer is hnswlib's HNSW; it is no dependency (`pip install hnswlib`). Memory is what the process holds besides mapped
-files, now and at most. Vectors have 768 numbers. "clustered" draws them around 1,000 centres (cosine about 0.8 within a
-cluster); "unclustered" draws each from a normal distribution, where neighbours hardly differ from the rest and no list
-structure can help. Queries are fresh draws, not stored vectors. One thread, one query at a time.
+The peers are hnswlib's HNSW and LanceDB; neither is a dependency (`pip install hnswlib lancedb`). Each part runs in a
+process of its own; memory is what that holds besides mapped files. "clustered" draws vectors around 1,000 centres
+(cosine about 0.8 within a cluster); "unclustered" draws each from a normal distribution, where neighbours hardly differ
+from the rest and no structure can help. Queries are fresh draws, not stored vectors. One thread, one query at a time.
 """
 
 import argparse
+import concurrent.futures
 import json
+import multiprocessing
 import re
 import shutil
 import tempfile
@@ -24,7 +26,7 @@ import numpy as np
 
 from fewmask.retrieval.index import ClipIndex
 
-DIMENSION = 768
+DIMENSION = 384
 K = 5
 CHUNK = 50_000
 BREADTHS = (128, 1024)
@@ -49,11 +51,14 @@ def stored_vectors(folder, count, clustered, centres):
 
 def latencies(search, queries):
     found, times = [], []
+    cpu = time.process_time()
     for query in queries:
         start = time.perf_counter()
         found.append(search(query))
         times.append(1000 * (time.perf_counter() - start))
-    return np.array(found), {"p50_ms": float(np.percentile(times, 50)), "p99_ms": float(np.percentile(times, 99))}
+    cpu = 1000 * (time.process_time() - cpu) / len(queries)  # says what a busy machine hides
+    p50, p99 = (float(np.percentile(times, share)) for share in (50, 99))
+    return np.array(found), {"p50_ms": p50, "p99_ms": p99, "mean_cpu_ms": cpu}
 
 
 def recall(found, truth):
@@ -100,25 +105,69 @@ def measure_clip_index(folder, vectors, queries, kind):
     before = memory_gb()
     start = time.perf_counter()
     index = ClipIndex.create(folder / "index", DIMENSION, kind=kind)
-    chunk = max(CHUNK, len(vectors) // 4)
     with PeakMemory() as peak:
-        for first in range(0, len(vectors), chunk):
-            block = np.array(vectors[first : first + chunk])
+        for first in range(0, len(vectors), CHUNK):
+            block = np.array(vectors[first : first + CHUNK])
             index.add(np.arange(first, first + len(block)), block)
+        index.compact()
     facts = {"build_s": time.perf_counter() - start, "build_peak_gb": peak.gb, "form": index.form}
-    facts["effort"] = index._contents.structure.effort
-    start = time.perf_counter()
+    if index._view.codes is not None:
+        facts["candidates"] = index._view.codes.effort
+    facts["disk_gb"] = sum(path.stat().st_size for path in (folder / "index").iterdir()) / 1e9
     del index
+    start = time.perf_counter()
     index = ClipIndex.open(folder / "index")
-    facts |= {"open_s": time.perf_counter() - start, "memory_gb": memory_gb() - before}
+    facts["open_s"] = time.perf_counter() - start
+    index.search(queries[:1], K)
+    facts |= {"open_and_first_search_s": time.perf_counter() - start, "memory_gb": memory_gb() - before}
     found, times = latencies(lambda query: index.search(query[None], K)[0][0], queries)
+    facts |= times
+    for what, change in {
+        "remove_1000_ms": lambda: index.remove(np.arange(1000)),
+        "add_1000_ms": lambda: index.add(np.arange(1000), np.array(vectors[:1000])),
+        "add_1_ms": lambda: index.add(["one"], np.array(vectors[:1])),
+    }.items():
+        start = time.perf_counter()
+        change()
+        facts[what] = 1000 * (time.perf_counter() - start)
+    return found, facts
+
+
+def measure_lancedb(folder, vectors, queries):
+    """IVF_FLAT as LanceDB makes it by default, searched by 20 and by 64 of its lists."""
+    import lancedb
+    import pyarrow
+
+    before, start = memory_gb(), time.perf_counter()
+    schema = pyarrow.schema([("id", pyarrow.int64()), ("vector", pyarrow.list_(pyarrow.float32(), DIMENSION))])
+    table = lancedb.connect(str(folder / "lance")).create_table("clips", schema=schema)
+    for first in range(0, len(vectors), CHUNK):
+        block = np.array(vectors[first : first + CHUNK])
+        values = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(block.ravel()), DIMENSION)
+        table.add(pyarrow.table({"id": np.arange(first, first + len(block)), "vector": values}, schema=schema))
+    table.create_index(metric="cosine", index_type="IVF_FLAT")
+    facts = {"build_s": time.perf_counter() - start}
+    files = (path for path in (folder / "lance").rglob("*") if path.is_file())
+    facts["disk_gb"] = sum(path.stat().st_size for path in files) / 1e9
     start = time.perf_counter()
-    index.remove(np.arange(1000))
-    facts["remove_1000_ms"] = 1000 * (time.perf_counter() - start)
-    start = time.perf_counter()
-    index.add(np.arange(1000), np.array(vectors[:1000]))
-    facts["add_1000_ms"] = 1000 * (time.perf_counter() - start)
-    return found, facts | times
+    table = lancedb.connect(str(folder / "lance")).open_table("clips")
+    facts |= {"open_s": time.perf_counter() - start, "memory_gb": memory_gb() - before}
+
+    def search(query, lists):
+        asked = table.search(query).distance_type("cosine").nprobes(lists).limit(K).select(["id"])
+        return asked.to_arrow()["id"].to_numpy()
+
+    found = {}
+    for lists in (20, 64):
+        found[lists], facts[f"{lists} lists"] = latencies(lambda query, lists=lists: search(query, lists), queries)
+    for what, change in {
+        "remove_1000_ms": lambda: table.delete("id < 1000"),
+        "add_1_ms": lambda: table.add([{"id": -1, "vector": np.array(vectors[0])}]),
+    }.items():
+        start = time.perf_counter()
+        change()
+        facts[what] = 1000 * (time.perf_counter() - start)
+    return found, facts
 
 
 def measure_hnsw(vectors, queries, truth, graph):
@@ -148,34 +197,68 @@ def measure_hnsw(vectors, queries, truth, graph):
     return facts
 
 
+def in_a_process_of_its_own(part, *arguments):
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, context) as pool:
+        return pool.submit(part, *arguments).result()
+
+
+def the_clip_index(folder, n, queries, kind):
+    faiss.omp_set_num_threads(1)
+    vectors = np.memmap(folder / "vectors.f32", np.float32, "r", shape=(n, DIMENSION))
+    return measure_clip_index(folder, vectors, queries, kind)
+
+
+def the_scan(folder, n, queries):
+    return measure_scan(np.memmap(folder / "vectors.f32", np.float32, "r", shape=(n, DIMENSION)), queries)
+
+
+def the_graph(folder, n, queries, truth, graph):
+    try:
+        vectors = np.memmap(folder / "vectors.f32", np.float32, "r", shape=(n, DIMENSION))
+        return measure_hnsw(vectors, queries, truth, graph)
+    except ImportError:
+        return "not installed"
+
+
+def the_lancedb(folder, n, queries, truth):
+    try:
+        vectors = np.memmap(folder / "vectors.f32", np.float32, "r", shape=(n, DIMENSION))
+        found, facts = measure_lancedb(folder, vectors, queries)
+    except ImportError:
+        return "not installed"
+    for lists, rows in found.items():
+        facts[f"{lists} lists"]["recall@5"] = recall(rows, truth)
+    return facts
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--n", type=int, default=100_000)
     parser.add_argument("--queries", type=int, default=200)
-    parser.add_argument("--kind", choices=["auto", "exact", "clustered", "compressed"], default="auto")
+    parser.add_argument("--kind", choices=["auto", "exact", "compressed"], default="auto")
     parser.add_argument("--data", choices=["clustered", "unclustered"], nargs="+", default=["clustered", "unclustered"])
     parser.add_argument("--graphs", type=Path, help="keep the peer's graphs here, and read those that are here already")
-    parser.add_argument("--no-peer", action="store_true", help="skip HNSW, whose graph takes long to build")
+    parser.add_argument("--no-peer", action="store_true", help="skip both peers")
     parser.add_argument("--folder", type=Path, help="where the vectors and the index lie while it runs")
     options = parser.parse_args()
-    faiss.omp_set_num_threads(1)
     centres = np.random.default_rng(0).standard_normal((1000, DIMENSION), dtype=np.float32)
     for data in options.data:
         folder = Path(tempfile.mkdtemp(dir=options.folder))
         try:
-            vectors = stored_vectors(folder, options.n, data == "clustered", centres)
+            stored_vectors(folder, options.n, data == "clustered", centres).flush()
             queries = draw(options.queries, data == "clustered", 7, centres)
-            truth, scan = measure_scan(vectors, queries)
-            found, index = measure_clip_index(folder, vectors, queries, options.kind)
+            about = (folder, options.n, queries)
+            truth, scan = in_a_process_of_its_own(the_scan, *about)
+            found, index = in_a_process_of_its_own(the_clip_index, *about, options.kind)
             index |= {"recall@5": recall(found, truth), "scan_p50 / index_p50": scan["p50_ms"] / index["p50_ms"]}
             result = {"data": data, "n": options.n, "numpy_scan": scan, "clip_index": index}
+            print(json.dumps(result, indent=1), flush=True)
             if not options.no_peer:
+                peers = {"lancedb": in_a_process_of_its_own(the_lancedb, *about, truth)}
                 graph = options.graphs and options.graphs / f"{data}-{options.n}.hnsw"
-                try:
-                    result["hnswlib"] = measure_hnsw(vectors, queries, truth, graph)
-                except ImportError:
-                    result["hnswlib"] = "not installed"
-            print(json.dumps(result, indent=1))
+                peers["hnswlib"] = in_a_process_of_its_own(the_graph, *about, truth, graph)
+                print(json.dumps(peers, indent=1), flush=True)
         finally:
             shutil.rmtree(folder)
 
