@@ -1,8 +1,8 @@
 """Clip index against a plain NumPy scan and two peers: build, disk, memory, opening, latency, recall@5, changes.
 
-    python benchmarks/index_speed.py                                 # 100,000 vectors: minutes, most of them for hnswlib
+    python benchmarks/index_speed.py                                 # 100,000 vectors: minutes, most for hnswlib
     python benchmarks/index_speed.py --n 1000000 --no-peer           # a million
-    python benchmarks/index_speed.py --n 1000000 --graphs G          # hours the first time: hnswlib's graphs are kept in G
+    python benchmarks/index_speed.py --n 1000000 --graphs G          # hours, once: hnswlib keeps its graphs in G
 
 The peers are hnswlib's HNSW and LanceDB; neither is a dependency (`pip install hnswlib lancedb`). Each part runs in a
 process of its own; memory is what that holds besides mapped files. "clustered" draws vectors around 1,000 centres

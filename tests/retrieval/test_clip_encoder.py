@@ -149,7 +149,7 @@ def recipe(**changes):
     return ClipEncoderRecipe(**facts)
 
 
-@pytest.mark.parametrize("objective", ["instance", "mil_nce", "rank"])
+@pytest.mark.parametrize("objective", ["instance", "mil_nce", "rank", "printed_rank"])
 def test_each_objective_trains_and_leaves_an_encoder(videos, tmp_path, objective):
     task = ClipEncoderTask(recipe(objective=objective, hold_out=2), videos, tmp_path / "frames")
     (tmp_path / "run").mkdir()

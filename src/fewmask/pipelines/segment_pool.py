@@ -158,5 +158,5 @@ def _supports(options: RunOptions, request: SharedWithPool, source: str) -> tupl
         drawn = random_clips(pool, wanted, source=source, besides=request.support_video, seed=request.seed)
         return None, choose_supports(None, request.support_video, request.shots, random=drawn)
     embedder = embedder_of(pool, request.encoder, device=options.device)
-    found = retrieve(source, pool, embedder, wanted, besides=request.support_video)
+    found = retrieve(source, pool, embedder, wanted, given=request.support_video)
     return found, choose_supports(found, request.support_video, request.shots)

@@ -61,9 +61,7 @@ def printed_rank_loss(
     _check(query, positives, negatives, temperature)
     own = F.cosine_similarity(query, own_key, dim=-1)
     near, far = _cosines(query, positives, negatives)
-    among_positives = smooth_rank(own, near, temperature)
-    among_all = smooth_rank(own, torch.cat([near, far], -1), temperature)
-    return -(positives.shape[-2] * among_positives / among_all).log().mean()
+    return printed_rank_loss_of(own, near, far, temperature=temperature)
 
 
 def mil_nce_loss(query: Tensor, positives: Tensor, negatives: Tensor, *, temperature: float = 0.07) -> Tensor:
@@ -99,27 +97,16 @@ def instance_nce_loss(query: Tensor, key: Tensor, negatives: Tensor, *, temperat
     return mil_nce_loss(query, key[..., None, :], negatives, temperature=temperature)
 
 
-def smooth_ap_loss(similarity: Tensor, relevant: Tensor, *, temperature: float = 0.01) -> Tensor:
-    """1 − mean smooth average precision of a batch in which every item is once the query.
-
-    The query counts among the retrieved items and among its own positives, as in Smooth-AP.
-
-    Args:
-        similarity: cosines of all pairs, [M, M]; row i belongs to query i.
-        relevant: bool [M, M], true where the item has the query's class, the diagonal included.
-        temperature: as in ``rank_loss``.
-    """
-    above = torch.sigmoid((similarity[:, None, :] - similarity[:, :, None]) / temperature)  # [query, item, other]
-    # An item compared with itself gives sigmoid(0) = 1/2, which is no rank.
-    rank = 0.5 + above.sum(-1)
-    rank_among_relevant = 0.5 + (above * relevant[:, None, :]).sum(-1)
-    precision = (rank_among_relevant / rank * relevant).sum(-1) / relevant.sum(-1)
-    return 1 - precision.mean()
-
-
 def rank_loss_of(near: Tensor, far: Tensor, *, temperature: float) -> Tensor:
     """``rank_loss`` from cosines of positives [..., P] and negatives [..., N]; −inf leaves a negative out."""
     return -smooth_precision(near, far, temperature=temperature).mean(-1).log().mean()
+
+
+def printed_rank_loss_of(own: Tensor, near: Tensor, far: Tensor, *, temperature: float) -> Tensor:
+    """``printed_rank_loss`` from cosines: of the own key [...], positives [..., P] and negatives [..., N]."""
+    among_positives = smooth_rank(own, near, temperature)
+    among_all = among_positives + smooth_rank(own, far, temperature) - 1
+    return -(near.shape[-1] * among_positives / among_all).log().mean()
 
 
 def mil_nce_loss_of(near: Tensor, far: Tensor, *, temperature: float) -> Tensor:

@@ -34,9 +34,9 @@ class Retrieval:
     """What supports a query.
 
     Attributes:
-        query: the clips of the query video that searched, evenly spread over it.
+        query: the clips of the query video that searched, evenly spread over it; given supports searched besides.
         neighbours: best first; fewer than asked for where the pool has no more.
-        copies: videos of the pool that were passed over as copies of the query.
+        copies: videos of the pool that were passed over as copies of the query or of a given support.
     """
 
     query: tuple[Clip, ...]
@@ -51,11 +51,12 @@ def retrieve(
     k: int,
     *,
     per_video: int = 1,
-    besides: Collection[str | Path] = (),
+    given: Sequence[str | Path] = (),
 ) -> Retrieval:
-    """Find the clips of the pool that are most like a video.
+    """Find the clips of the pool that are most like a video, or like what is given to support it.
 
-    Every clip of the video searches for itself; a neighbour's score is its best.
+    Every clip of the video searches for itself, and so does every clip of the given supports ("use these to help find
+    more", semi-shot); a neighbour's score is its best.
 
     Args:
         source: the query, anything ``open_frames`` takes that ends.
@@ -63,10 +64,10 @@ def retrieve(
         embedder: the one that made the pool.
         k: how many clips, ≥ 1.
         per_video: most clips from one video of the pool; more videos give more diverse supports.
-        besides: videos of the pool that support already.
+        given: videos or pictures that support already; they and their copies are not found again.
 
     Raises:
-        VideoError: the query cannot be read.
+        VideoError: the query or a given support cannot be read.
         ConfigError: the index was made with another embedder, or k < 1.
         FewmaskError: the pool is empty.
     """
@@ -76,13 +77,13 @@ def retrieve(
     if made_with != embedder.name:
         raise ConfigError(f"{pool.index.folder}: made with the embedder {made_with}, not {embedder.name}; use that one")
     clips = query_clips(source)
-    vectors = embedder.embed(np.stack([clip.pictures for clip in clips]))
+    searching = [*clips, *(clip for support in given for clip in query_clips(support))]
     neighbours, copies = nearest_clips(
         pool,
-        vectors,
-        [clip.looks for clip in clips],
+        embedder.embed(np.stack([clip.pictures for clip in searching])),
+        [clip.looks for clip in searching],
         k,
-        own=_names([source, *besides]),
+        own=_names([source, *given]),
         per_video=per_video,
     )
     return Retrieval(tuple(clips), tuple(neighbours), tuple(copies))

@@ -17,7 +17,7 @@ from fewmask.retrieval.clips import square
 from fewmask.retrieval.encoder import ClipNetwork, EncoderConfig, save_encoder
 from fewmask.retrieval.frame_store import FrameStore, StoredVideo
 from fewmask.retrieval.initial_weights import start_from
-from fewmask.retrieval.losses import mil_nce_loss_of, rank_loss_of
+from fewmask.retrieval.losses import mil_nce_loss_of, printed_rank_loss_of, rank_loss_of
 from fewmask.retrieval.momentum import MomentumPair, gathered
 from fewmask.training.settings import TrainSettings
 
@@ -28,8 +28,10 @@ class ClipEncoderRecipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     network: EncoderConfig = Field(default_factory=EncoderConfig)
-    objective: Literal["instance", "mil_nce", "rank"] = Field(
-        "rank", description="instance: two views of one frame; the others: clips of one video (eq. 1, eq. 2)"
+    objective: Literal["instance", "mil_nce", "rank", "printed_rank"] = Field(
+        "rank",
+        description="instance: two views of one frame; the others: clips of one video (eq. 1, eq. 2 set right, eq. 2 "
+        "as printed)",
     )
     temperature: float = Field(0.05, gt=0, description="of the objective; the paper prints 2 for rank, which is flat")
     clips_per_video: int = Field(5, ge=2, description="temporal crops of one video in a batch")
@@ -175,12 +177,16 @@ class ClipEncoderTask:
         none = (all_videos[None] == videos[:, None]) | (all_videos < 0)[None]
         with torch.autocast(device.type, enabled=False):  # ranks are decided by differences of a few hundredths
             near = torch.einsum("vcd,vpd->vcp", queries.float(), keys.float())
+            own = near.diagonal(dim1=1, dim2=2)  # the other encoder's view of the same clip, [V, C]
             others = ~torch.eye(per_video, dtype=torch.bool, device=device)
             near = torch.unflatten(near[:, others], 1, (per_video, per_video - 1))
             far = torch.einsum("vcd,nd->vcn", queries.float(), all_keys.float())
             far = far.masked_fill(none[:, None], -torch.inf)
-            objective = rank_loss_of if recipe.objective == "rank" else mil_nce_loss_of
-            total = objective(near, far, temperature=recipe.temperature)
+            if recipe.objective == "printed_rank":
+                total = printed_rank_loss_of(own, near, far, temperature=recipe.temperature)
+            else:
+                objective = rank_loss_of if recipe.objective == "rank" else mil_nce_loss_of
+                total = objective(near, far, temperature=recipe.temperature)
         pair.enqueue(keys.flatten(0, 1), key_videos.flatten())
         with torch.no_grad():
             right = (near.amax(-1) > far.amax(-1)).float().mean()
