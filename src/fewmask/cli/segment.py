@@ -82,7 +82,7 @@ def segment(
         float | None,
         typer.Option(
             min=0, max=1, rich_help_panel=RESULTS,
-            help="Tracks below it are in tracks.json only; default 0.3, with --support 0, --pool 0.5.",
+            help="Tracks below it are in tracks.json only; default 0.3, --pool 0.5; --support hides what flickers up.",
         ),
     ] = None,
     export: Annotated[

@@ -29,6 +29,7 @@ class Outputs:
         min_score: tracks below it are in ``tracks.json`` only.
         scores: write them at the tracks of the overlay.
         all_tracks: draw also those that are inside a better one or tiny (`fewmask.media.hidden_tracks`).
+        min_share: so are tracks whose scores sum up to less than this share of the most of their class.
 
     Raises:
         ConfigError: an unknown export.
@@ -40,6 +41,7 @@ class Outputs:
     min_score: float = 0.3
     scores: bool = False
     all_tracks: bool = False
+    min_share: float = 0.0
 
     @property
     def frames(self) -> bool:

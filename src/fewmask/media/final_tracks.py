@@ -21,11 +21,13 @@ class FinalTracks:
             for users after `numbered`.
         rows: the id that each has there; one row may be several tracks, of several classes.
         frame_scores: a frame's own classes and scores stand beside the final ones, else they are replaced by them.
+        weights: sum of each track's scores over its frames, where they are results of their own.
     """
 
     tracks: tuple[Track, ...]
     rows: tuple[int, ...]
     frame_scores: bool = False
+    weights: tuple[float, ...] | None = None
 
     @classmethod
     def gathered(cls, results: Iterable[FrameResult]) -> "FinalTracks":
@@ -42,11 +44,17 @@ class FinalTracks:
                     votes.setdefault(track_id, ScoreVotes()).add(category_id, score)
         ids = tuple(sorted(votes, key=lambda track_id: (-votes[track_id].total, track_id)))
         tracks = tuple(Track(track_id, votes[track_id].category(), votes[track_id].mean, ()) for track_id in ids)
-        return cls(tracks, ids, frame_scores=True)
+        weights = tuple(votes[track_id].total for track_id in ids)
+        return cls(tracks, ids, frame_scores=True, weights=weights)
 
-    def shown(self, min_score: float) -> "FinalTracks":
-        """Those for people: of at least that score, each row once, at its best, and no more than a palette holds."""
-        kept = self._shown(min_score)
+    def shown(self, min_score: float, min_share: float = 0.0) -> "FinalTracks":
+        """Those for people: each row once, at its best, and no more than a palette holds.
+
+        Args:
+            min_score: of a track.
+            min_share: of the weight of the weightiest track of its class; raising it hides what flickers up.
+        """
+        kept = self._shown(min_score, min_share)
         return FinalTracks(
             tuple(self.tracks[place] for place in kept), tuple(self.rows[place] for place in kept), self.frame_scores
         )
@@ -57,25 +65,32 @@ class FinalTracks:
         min_score: float = -math.inf,
         given: Mapping[int, int] | None = None,
         hidden: Collection[int] = (),
+        *,
+        min_share: float = 0.0,
     ) -> "FinalTracks":
         """The same with ids for users: 1, 2, ... in order of appearance among those shown, then the others.
 
         Args:
             first: by row, the first frame with a mask; see `fewmask.media.final_ids.first_frames`.
-            min_score: as in `shown`.
+            min_score, min_share: as in `shown`.
             given: ids by row that have been seen already, in the picture of a live source.
             hidden: rows that are shown, but not in the overlay; their ids come after those that are.
         """
-        shown = set(self._shown(min_score))
+        shown = set(self._shown(min_score, min_share))
         tiers = [(0 if row not in hidden else 1) if place in shown else 2 for place, row in enumerate(self.rows)]
         ids = final_ids(self.rows, first, tiers, given)
         tracks = tuple(replace(track, track_id=track_id) for track, track_id in zip(self.tracks, ids, strict=True))
         return replace(self, tracks=tracks)
 
-    def _shown(self, min_score: float) -> list[int]:
+    def _shown(self, min_score: float, min_share: float) -> list[int]:
+        weights = self.weights or (0.0,) * len(self.rows)
+        most: dict[int, float] = {}
+        for track, weight in zip(self.tracks, weights, strict=True):
+            most[track.category_id] = max(weight, most.get(track.category_id, 0.0))
         return [
             place for place, (track, row) in enumerate(zip(self.tracks, self.rows, strict=True))
             if track.score >= min_score and row not in self.rows[:place]
+            and weights[place] >= min_share * most[track.category_id]
         ][:MOST_SHOWN]  # fmt: skip
 
     def of(self, result: FrameResult) -> FrameResult:

@@ -41,7 +41,7 @@ def write_run_files(
         FewmaskError: the folder cannot be written.
     """
     tracks, hidden = _for_users(run, tracks, outputs, ids_given)
-    shown = tracks.shown(outputs.min_score)
+    shown = tracks.shown(outputs.min_score, outputs.min_share)
     overlay_path, masks_path = run.path / "overlay.mp4", run.path / "masks"
     files = [run.path / "tracks.json"]
     facts = VideoFacts.read(run.path)
@@ -91,13 +91,15 @@ def _for_users(
     """The tracks with their final ids, and which of them the overlay leaves out."""
     hidden = NOTHING
     if not outputs.all_tracks:
-        shown, clutter = tracks.shown(outputs.min_score), TrackClutter()
+        shown, clutter = tracks.shown(outputs.min_score, outputs.min_share), TrackClutter()
         for result in run.spool.results():
             clutter.add(shown.of(result))
         rows = {track.track_id: row for track, row in zip(shown.tracks, shown.rows, strict=True)}
         hidden = clutter.hidden(list(rows)).named(rows)
-    numbered = tracks.numbered(first_frames(run.spool.results()), outputs.min_score, ids_given, hidden.ids)
-    seen = numbered.shown(outputs.min_score)
+    numbered = tracks.numbered(
+        first_frames(run.spool.results()), outputs.min_score, ids_given, hidden.ids, min_share=outputs.min_share
+    )
+    seen = numbered.shown(outputs.min_score, outputs.min_share)
     return numbered, hidden.named({row: track.track_id for track, row in zip(seen.tracks, seen.rows, strict=True)})
 
 

@@ -50,12 +50,15 @@ class RunOptions:
     resume: bool = False
     command: Sequence[str] = ()
 
-    def outputs(self, min_score: float) -> "Outputs":
-        """What the run leaves, with the method's own ``min_score`` where the user sets none."""
+    def outputs(self, min_score: float, min_share: float = 0.0) -> "Outputs":
+        """What the run leaves, with the method's own ``min_score`` and ``min_share`` where the user sets no score."""
         from fewmask.exports.run_outputs import Outputs
 
-        wanted = min_score if self.min_score is None else self.min_score
-        return Outputs(self.overlay, self.masks, self.exports, wanted, self.scores, self.all_tracks)
+        if self.min_score is not None:
+            min_score, min_share = self.min_score, 0.0
+        return Outputs(
+            self.overlay, self.masks, self.exports, min_score, self.scores, self.all_tracks, min_share=min_share
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,8 +22,9 @@ from fewmask.vipmt.model import BUNDLED, VIPMT, FittedVIPMT, clips_of
 from fewmask.vipmt.stream import ClipStream
 from fewmask.vipmt.support import SupportSet, read_support
 
-MIN_SCORE = 0.0
-"""Tracks shown by default: all; their scores are the network's guess of its own IoU, not a probability of the class."""
+MIN_SCORE, MIN_SHARE = 0.0, 0.05
+"""Tracks shown by default. Their scores are the network's guess of its own IoU, of which only the order says something:
+so no score is too low, but what flickers up beside the track that is the most certain over the most frames is hidden."""
 
 
 class ClassStream:
@@ -85,7 +86,7 @@ def run_class_shown(
     instances = objects_asked(request.instances, options.weights)
     supports = _supports(request)
     model = VIPMT.from_pretrained(options.weights, device=options.device)
-    outputs = options.outputs(MIN_SCORE)
+    outputs = options.outputs(MIN_SCORE, MIN_SHARE)
     run = open_run(
         options,
         outputs,
