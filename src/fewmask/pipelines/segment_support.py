@@ -24,7 +24,7 @@ from fewmask.vipmt.support import SupportSet, read_support
 
 MIN_SCORE, MIN_SHARE = 0.0, 0.05
 """Tracks shown by default. Their scores are the network's guess of its own IoU, of which only the order says something:
-so no score is too low, but what flickers up beside the track that is the most certain over the most frames is hidden."""
+so no score is too low, but what flickers up beside the track that is most certain over most frames is hidden."""
 
 
 class ClassStream:
