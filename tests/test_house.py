@@ -9,10 +9,11 @@ import pytest
 SRC = Path(__file__).parent.parent / "src" / "fewmask"
 FILES = sorted(path.relative_to(SRC.parent) for path in SRC.rglob("*.py"))
 MOST_LINES = 320
-LONGER = {"fewmask/vipmt/train.py": 347, "fewmask/retrieval/database.py": 453}
+LONGER = {"fewmask/vipmt/train.py": 347}
 """Files that are to be cut; none may join them."""
 
 FLOORS = [
+    {"addresses"},
     {"errors"},
     {"media"},
     {"datasets", "models"},

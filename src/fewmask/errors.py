@@ -2,7 +2,7 @@
 
 import re
 
-from fewmask.media.addresses import showable_text
+from fewmask.addresses import showable_text
 
 # Control characters and what else ends a line somewhere; names and values from files may hold any of them.
 _BREAKS = re.compile(r"[ \t]*[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]+[ \t]*")

@@ -204,6 +204,14 @@ def test_videos_become_tracks(tmp_path):
     assert frames[3].load().unknown.sum() == pytest.approx(144, abs=40)
 
 
+def test_frames_without_an_object_are_part_of_a_video(tmp_path):
+    with VideoWriter(tmp_path / "v.mp4", (48, 64), 10.0) as writer:
+        for t in range(30):
+            writer.write(picture(*[(2 + t, 6, 14, SURE)] * (t < 10)))
+    done = run_label(request_of(tmp_path, [tmp_path / "v.mp4"], every=5))
+    assert (done.pictures, done.objects, done.doubts) == (6, 2, 0)
+
+
 @pytest.mark.parametrize("cut", [0, 1, 2])
 def test_a_stopped_run_goes_on_where_it_was(tmp_path, monkeypatch, cut):
     folder = write_pictures(tmp_path / "in")

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from fewmask.errors import FewmaskError
-from fewmask.retrieval import database
-from fewmask.retrieval.database import ClipRow, Database
+from fewmask.retrieval import clip_rows
+from fewmask.retrieval.clip_rows import ClipRow
+from fewmask.retrieval.database import Database
 from fewmask.retrieval.index import ClipIndex
 
 WRITER = """
@@ -165,8 +166,8 @@ def made(folder, count=40):
     with index.writing() as connection:
         units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
         looks = bytes(range(144))
-        database.enter(connection, [ClipRow(f"v{n}.mp4#0-9", units[n], looks) for n in range(count)])
-        database.put_videos(connection, {f"v{n}.mp4": "{}" for n in range(count)})
+        clip_rows.enter(connection, [ClipRow(f"v{n}.mp4#0-9", units[n], looks) for n in range(count)])
+        clip_rows.put_videos(connection, {f"v{n}.mp4": "{}" for n in range(count)})
     index.compact()
     return vectors
 
@@ -174,8 +175,8 @@ def made(folder, count=40):
 def everything(folder, vectors):
     index = ClipIndex.open(folder)
     with index.database.reading() as connection:
-        clips = database.clips_at(connection, database.vector_rows(connection).tolist())
-        videos = database.all_videos(connection)
+        clips = clip_rows.clips_at(connection, clip_rows.vector_rows(connection).tolist())
+        videos = clip_rows.all_videos(connection)
     found = index.search(vectors[:5], 3)[0].tolist()
     known = [name in index for name in index.ids]
     return index.ids, index.about, clips, videos, index.vectors(index.ids).tolist(), found, known

@@ -8,7 +8,7 @@ from fewmask.errors import ConfigError, FewmaskError, VideoError
 from fewmask.media.clip_place import ClipPlace
 from fewmask.media.find_videos import find_videos
 from fewmask.media.frames import Frame, open_frames
-from fewmask.retrieval import database
+from fewmask.retrieval import clip_rows
 from fewmask.retrieval.clips import FRAMES, SIDE, cut_clips
 from fewmask.retrieval.contact_sheet import draw_contact_sheet
 from fewmask.retrieval.embedded_video import embed_here
@@ -234,7 +234,7 @@ class Stopped(BaseException):
 
 
 def test_a_run_that_dies_leaves_the_clips_and_the_record_of_a_video_or_neither(videos, tmp_path, monkeypatch):
-    written = database.put_videos
+    written = clip_rows.put_videos
 
     def dies(connection, records):
         written(connection, records)
@@ -242,13 +242,13 @@ def test_a_run_that_dies_leaves_the_clips_and_the_record_of_a_video_or_neither(v
 
     pool = Pool.open(tmp_path / "pool")
     with monkeypatch.context() as patched:
-        patched.setattr(database, "put_videos", dies)
+        patched.setattr(clip_rows, "put_videos", dies)
         with pytest.raises(Stopped):
             pool.add(find_videos([videos]), MeanColours())
     assert (len(Pool.open(tmp_path / "pool").index), Pool.open(tmp_path / "pool").videos) == (0, {})
     pool.add(find_videos([videos]), MeanColours())
     with monkeypatch.context() as patched:
-        patched.setattr(database, "put_videos", dies)
+        patched.setattr(clip_rows, "put_videos", dies)
         with pytest.raises(Stopped):
             pool.remove([videos / "red.mp4"])
     pool = Pool.open(tmp_path / "pool")
@@ -261,7 +261,7 @@ def test_clips_whose_video_has_no_record_are_missing_when_it_is_gone(videos, tmp
     pool = Pool.open(tmp_path / "pool")
     pool.add(find_videos([videos]), MeanColours())
     with pool.index.writing() as connection:
-        database.forget_videos(connection, list(pool.videos))
+        clip_rows.forget_videos(connection, list(pool.videos))
     assert pool.within([videos / "red.mp4"]) == [videos / "red.mp4"]
     (videos / "red.mp4").unlink()
     assert [path.name for path in pool.missing()] == ["red.mp4"]
@@ -297,6 +297,6 @@ def test_a_damaged_record_is_told(videos, tmp_path):
     pool.add(find_videos([videos / "red.mp4"]), MeanColours())
     for record in ("{", "[1]", '{"size": 3}'):
         with pool.index.writing() as connection:
-            database.put_videos(connection, {"x": record})
+            clip_rows.put_videos(connection, {"x": record})
         with pytest.raises(FewmaskError, match="damaged"):
             _ = Pool.open(tmp_path / "pool").videos

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from fewmask.media.addresses import showable_text
+from fewmask.addresses import showable_text
 
 _PLAIN_EVERY_S = float(os.environ.get("FEWMASK_PROGRESS_S", "10"))  # the studio watches more closely
 

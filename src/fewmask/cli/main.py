@@ -9,9 +9,9 @@ from typing import Any
 import typer
 
 import fewmask
+from fewmask.addresses import showable_text
 from fewmask.errors import FewmaskError
 from fewmask.media import stopping
-from fewmask.media.addresses import showable_text
 
 # Verb -> (module, attribute); an attribute that is a typer app has sub-commands.
 VERBS = {

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from fewmask.addresses import address_name, is_address
 from fewmask.errors import FewmaskError
-from fewmask.media.addresses import address_name, is_address
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from fewmask.addresses import is_address, showable
 from fewmask.errors import VideoError
-from fewmask.media.addresses import is_address, showable
 from fewmask.media.file_kinds import IMAGE_SUFFIXES, VIDEO_SUFFIXES, entries, files_below, files_in, folders_in
 from fewmask.media.given_path import expanded
 

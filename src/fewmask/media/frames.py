@@ -7,8 +7,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from fewmask.addresses import showable
 from fewmask.errors import VideoError
-from fewmask.media.addresses import showable
 from fewmask.media.frame_source import Frame, FrameSource
 from fewmask.media.given_path import expanded
 

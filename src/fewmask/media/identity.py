@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fewmask.addresses import address_digest, is_address, showable
 from fewmask.errors import ConfigError
-from fewmask.media.addresses import address_digest, is_address, showable
 from fewmask.media.given_path import expanded
 from fewmask.media.writer_lock import LOCK_FILE
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import av
 
+from fewmask.addresses import address_name, showable
 from fewmask.errors import VideoError
-from fewmask.media.addresses import address_name, showable
 from fewmask.media.container import (
     mean_fps,
     open_container,

@@ -14,8 +14,8 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, NonNegativeInt
 
 import fewmask
+from fewmask.addresses import showable_text
 from fewmask.errors import ConfigError, DatasetError, FewmaskError, InUseError
-from fewmask.media.addresses import showable_text
 from fewmask.media.atomic import remove_unfinished, write_json
 from fewmask.media.identity import identity, same_input
 from fewmask.media.own_files import checked, read_json

@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic import BaseModel, PositiveInt
 
+from fewmask.addresses import address_name, is_address
 from fewmask.errors import ConfigError, VideoError
-from fewmask.media.addresses import address_name, is_address
 from fewmask.media.own_files import read_json
 from fewmask.media.run_directory import RunDirectory
 from fewmask.media.writer_lock import WriterLock

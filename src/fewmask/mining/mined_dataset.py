@@ -10,12 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
+from fewmask.addresses import is_address, showable
 from fewmask.datasets.coco import CocoAnnotation, CocoDataset, CocoImage, annotation_of, write_coco
 from fewmask.datasets.ytvis_types import YtvisAnnotation, YtvisCategory, YtvisDataset, YtvisVideo, annotation_from_masks
 from fewmask.datasets.ytvis_write import write_ytvis
 from fewmask.exports.cvat import cvat_labels
 from fewmask.exports.label_studio import label_studio_config
-from fewmask.media.addresses import is_address, showable
 from fewmask.media.atomic import write_text
 from fewmask.mining.mined_video import CATEGORY, MinedMask, MinedVideo
 

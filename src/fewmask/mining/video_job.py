@@ -12,8 +12,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from fewmask.addresses import showable
 from fewmask.errors import VideoError
-from fewmask.media.addresses import showable
 from fewmask.media.atomic import write_bytes
 from fewmask.media.frames import open_frames
 from fewmask.media.spool import ResultSpool

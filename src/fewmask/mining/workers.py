@@ -4,8 +4,8 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from fewmask.addresses import showable
 from fewmask.errors import VideoError
-from fewmask.media.addresses import showable
 from fewmask.media.processes import outcomes
 from fewmask.mining.flow import FlowEstimator
 from fewmask.mining.frame_candidates import BackgroundEstimator

@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from fewmask.addresses import showable
 from fewmask.errors import CheckpointError, ConfigError, VideoError
-from fewmask.media.addresses import showable
 from fewmask.media.given_path import expanded
 
 

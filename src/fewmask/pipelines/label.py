@@ -25,18 +25,15 @@ from fewmask.datasets.ytvis_types import (
 )
 from fewmask.datasets.ytvis_write import write_ytvis
 from fewmask.errors import ConfigError, DatasetError
-from fewmask.media import rle
 from fewmask.media.atomic import whole_file
 from fewmask.media.frames import open_frames
-from fewmask.media.rle import Rle
 from fewmask.media.run_directory import RunDirectory
-from fewmask.minvis.object_tracker import LinkSettings, ObjectTracker
 from fewmask.models.onnx_detector import Layout, OnnxDetector
 from fewmask.models.sam_masks import load_box_prompted
+from fewmask.pipelines.taught_tracks import taught_doubts, taught_tracks
 from fewmask.pipelines.teacher import Certainty, TaughtObject, Teacher
 
 PICTURES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
-COARSE = 4  # frames are linked on every so many-th row and column of the masks
 
 
 @dataclass(frozen=True)
@@ -267,14 +264,14 @@ def _write_videos(request: LabelRequest, run: RunDirectory, names: tuple[dict[in
     for number, frames in by_video.items():
         height, width = frames[0][0]["size"]
         videos.append(YtvisVideo(number, width, height, len(frames), tuple(record["name"] for record, _ in frames)))
-        for label, masks in _tracks(frames, request.certainty, len(names[1])):
+        for label, masks in taught_tracks(frames, request.certainty, len(names[1])):
             sure += sum(mask is not None for mask in masks)
             annotations.append(
                 annotation_from_masks(
                     id=len(annotations) + 1, video_id=number, category_id=names[1][label], segmentations=masks
                 )
             )
-        unknown, labels = _doubts(frames, request.certainty)
+        unknown, labels = taught_doubts(frames, request.certainty)
         doubts += sum(mask is not None for mask in unknown)
         if labels:
             annotations.append(
@@ -287,42 +284,6 @@ def _write_videos(request: LabelRequest, run: RunDirectory, names: tuple[dict[in
     categories = tuple(YtvisCategory(key, name) for key, name in names[0].items())
     write_ytvis(path, YtvisDataset(tuple(videos), categories, tuple(annotations), info=_info(request)))
     return LabelSummary(sum(video.length for video in videos), sure, doubts, path)
-
-
-def _tracks(
-    frames: Sequence[tuple[dict[str, Any], list[TaughtObject]]], certainty: Certainty, classes: int
-) -> list[tuple[int, list[Rle | None]]]:
-    """Sure objects linked by colours and overlap: (class by votes, mask or None of every frame)."""
-    tracker = ObjectTracker(LinkSettings(least_score=0.0, birth_score=0.0, double=1.1, recall=0.95, memory=20))
-    found: dict[int, list[Rle | None]] = {}
-    votes: dict[int, Counter[int]] = {}
-    for t, (_, objects) in enumerate(frames):
-        sure = [taught for taught in objects if taught.is_sure(certainty)]
-        logits = np.full((len(sure), classes + 1), -20.0)
-        for row, taught in enumerate(sure):
-            logits[row, taught.label] = 0.0
-        vectors = np.array([taught.colours for taught in sure], np.float32).reshape(len(sure), -1)
-        masks = [rle.decode(taught.mask)[::COARSE, ::COARSE] for taught in sure]
-        order = tracker.step(logits, vectors, None, np.stack(masks) if masks else np.zeros((0, 1, 1), bool))
-        for track_id, query in zip(tracker.ids.tolist(), order.tolist(), strict=True):
-            if query >= 0:
-                found.setdefault(track_id, [None] * len(frames))[t] = sure[query].mask
-                votes.setdefault(track_id, Counter())[sure[query].label] += 1
-    return [(votes[key].most_common(1)[0][0], masks) for key, masks in found.items()]
-
-
-def _doubts(
-    frames: Sequence[tuple[dict[str, Any], list[TaughtObject]]], certainty: Certainty
-) -> tuple[list[Rle | None], Counter[int]]:
-    """What is unknown in every frame, as one mask, and the classes it might be of."""
-    unknown: list[Rle | None] = []
-    labels: Counter[int] = Counter()
-    for _, objects in frames:
-        doubtful = [taught for taught in objects if taught.is_doubtful(certainty)]
-        labels.update(taught.label for taught in doubtful)
-        masks = [rle.decode(taught.mask) for taught in doubtful]
-        unknown.append(rle.encode(np.any(masks, axis=0)) if masks else None)
-    return unknown, labels
 
 
 def _info(request: LabelRequest) -> dict[str, Any]:

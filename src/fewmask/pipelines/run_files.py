@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
+from fewmask.addresses import showable
 from fewmask.exports.overlay_video import Overlay
 from fewmask.exports.run_outputs import Outputs, RunSummary, write_exports
 from fewmask.exports.run_pictures import FrameFiles, PaletteMasks
 from fewmask.exports.video_result import VideoResult
-from fewmask.media.addresses import showable
 from fewmask.media.final_ids import first_frames
 from fewmask.media.final_tracks import FinalTracks
 from fewmask.media.hidden_tracks import NOTHING, Hidden, TrackClutter

@@ -10,10 +10,10 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from fewmask.addresses import showable
 from fewmask.errors import VideoError
 from fewmask.exports.run_outputs import Outputs, RunSummary
 from fewmask.exports.run_pictures import LiveOverlay
-from fewmask.media.addresses import showable
 from fewmask.media.final_ids import AppearanceIds
 from fewmask.media.final_tracks import FinalTracks
 from fewmask.media.frames import Frame, open_frames

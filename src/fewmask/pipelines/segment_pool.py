@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from fewmask.addresses import showable
 from fewmask.errors import ConfigError
 from fewmask.exports.run_outputs import RunSummary
 from fewmask.media import rle
-from fewmask.media.addresses import showable
 from fewmask.media.atomic import write_json
 from fewmask.media.frames import Frame
 from fewmask.media.identity import Noted

@@ -14,6 +14,7 @@ from fewmask.models.sam_masks import BoxPrompted
 
 SPECK = 0.02  # pieces and holes below this share of a mask are removed and filled
 _BINS = 4  # per colour channel
+COLOURS = _BINS**3
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ import faiss
 import numpy as np
 
 from fewmask.media.atomic import whole_file
-from fewmask.retrieval.database import Rows, Vectors
+from fewmask.retrieval.clip_rows import Rows, Vectors
 
 FILE = "codes.faiss"
 FOR_NEIGHBOURS = 6

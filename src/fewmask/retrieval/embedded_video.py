@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from fewmask.errors import VideoError
 from fewmask.media.frames import open_frames
+from fewmask.retrieval.clip_rows import Vectors
 from fewmask.retrieval.clips import Clip, cut_clips
-from fewmask.retrieval.database import Vectors
 from fewmask.retrieval.fixed_features import ClipEmbedder
 from fewmask.retrieval.looks import Looks
 

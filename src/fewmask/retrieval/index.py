@@ -12,8 +12,9 @@ import numpy.typing as npt
 
 from fewmask.errors import FewmaskError
 from fewmask.media.given_path import given_path
-from fewmask.retrieval import database, old_index
-from fewmask.retrieval.database import ClipId, ClipRow, Database, Facts, Vectors
+from fewmask.retrieval import clip_rows, database, old_index
+from fewmask.retrieval.clip_rows import ClipId, ClipRow, Vectors
+from fewmask.retrieval.database import Database, Facts
 from fewmask.retrieval.pool_view import Form, PoolView
 
 Kind = Literal["auto", "exact", "compressed", "clustered"]
@@ -101,7 +102,7 @@ class ClipIndex:
         if not isinstance(clip_id, str | int) or self._facts() is None:
             return False
         with self.database.reading() as connection:
-            return bool(database.rows_of(connection, [clip_id]))
+            return bool(clip_rows.rows_of(connection, [clip_id]))
 
     @property
     def ids(self) -> list[ClipId]:
@@ -109,7 +110,7 @@ class ClipIndex:
         if self._facts() is None:
             return []
         with self.database.reading() as connection:
-            return database.all_ids(connection)
+            return clip_rows.all_ids(connection)
 
     @property
     def dimension(self) -> int | None:
@@ -155,7 +156,7 @@ class ClipIndex:
             if not view.facts.clips:
                 raise self._empty()
             scores, rows = view.nearest(connection, queries, min(k, view.facts.clips))
-            clips = database.clips_at(connection, np.unique(rows).tolist())
+            clips = clip_rows.clips_at(connection, np.unique(rows).tolist())
         return _id_array([[clips[row][0] for row in line] for line in rows.tolist()], scores.shape), scores
 
     def add(self, ids: Sequence[ClipId], vectors: npt.ArrayLike) -> None:
@@ -177,7 +178,7 @@ class ClipIndex:
         if not names:
             return
         with self.writing(units.shape[1]) as connection:
-            database.enter(connection, [ClipRow(name, unit) for name, unit in zip(names, units, strict=True)])
+            clip_rows.enter(connection, [ClipRow(name, unit) for name, unit in zip(names, units, strict=True)])
         self.settle()
 
     def remove(self, ids: Sequence[ClipId]) -> int:
@@ -190,7 +191,7 @@ class ClipIndex:
         if self._facts() is None or not names:
             return 0
         with self.writing() as connection:
-            return database.take_out(connection, names)
+            return clip_rows.take_out(connection, names)
 
     def vectors(self, ids: Sequence[ClipId]) -> Vectors:
         """The unit vectors of some clips, float32 [len(ids), D].
@@ -205,12 +206,12 @@ class ClipIndex:
             return np.empty((0, 0), np.float32)
         names = [_plain_id(name) for name in ids]
         with self.database.reading() as connection:
-            rows = database.rows_of(connection, names)
+            rows = clip_rows.rows_of(connection, names)
             unknown = [name for name in names if name not in rows]
             if unknown:
                 raise FewmaskError(f"{self.folder}: holds no clip {unknown[0]!r}")
             wanted = np.array([rows[name] for name in names], np.int64)
-            found, stored = database.vectors_at(connection, wanted, facts.dimension)
+            found, stored = clip_rows.vectors_at(connection, wanted, facts.dimension)
         return np.asarray(stored[np.searchsorted(found, wanted)], np.float32)
 
     def compact(self) -> None:

@@ -15,8 +15,9 @@ import faiss
 import numpy as np
 
 from fewmask.errors import FewmaskError
-from fewmask.retrieval import database
-from fewmask.retrieval.database import ClipId, ClipRow, Database, Rows, Vectors
+from fewmask.retrieval import clip_rows, database
+from fewmask.retrieval.clip_rows import ClipId, ClipRow, Rows, Vectors
+from fewmask.retrieval.database import Database
 
 _MANIFEST, _VIDEOS = "index.json", "videos.json"
 _OWN_FILE = re.compile(r"^((checkpoint|journal)-\d+|\.((checkpoint|journal)-\d+|index)\.\d+\.part)\.(faiss|json|npz)$")
@@ -69,8 +70,8 @@ def convert(folder: Path) -> None:
                 looks = record.pop("looks")
                 records[video] = json.dumps({**record, "clips": len(looks)})
     with Database(folder).writing(facts) as connection:
-        database.enter(connection, rows)
-        database.put_videos(connection, records)
+        clip_rows.enter(connection, rows)
+        clip_rows.put_videos(connection, records)
     sweep(folder)
 
 

@@ -16,9 +16,9 @@ import numpy as np
 
 from fewmask.errors import ConfigError, FewmaskError
 from fewmask.media.clip_place import ClipPlace
-from fewmask.retrieval import database
+from fewmask.retrieval import clip_rows
+from fewmask.retrieval.clip_rows import ClipRow, Vectors
 from fewmask.retrieval.clips import SECONDS
-from fewmask.retrieval.database import ClipRow, Vectors
 from fewmask.retrieval.embedded_video import EmbeddedVideo, embed_here
 from fewmask.retrieval.fixed_features import ClipEmbedder
 from fewmask.retrieval.index import ClipIndex
@@ -86,7 +86,7 @@ class Pool:
         if self.index.dimension is None:
             return {}
         with self.index.database.reading() as connection:
-            records = database.all_videos(connection)
+            records = clip_rows.all_videos(connection)
         try:
             return {name: VideoRecord(**json.loads(record)) for name, record in records.items()}
         except (ValueError, TypeError, RecursionError) as error:
@@ -159,9 +159,9 @@ class Pool:
             again = self._forget_copies_of(names, records, write=False)
             with self.index.writing() as connection:
                 for name in sorted(names):
-                    database.take_out(connection, database.ids_of_video(connection, name))
-                database.forget_videos(connection, sorted(names))
-                database.put_videos(connection, _as_json({n: r for n, r in again.items() if n not in names}))
+                    clip_rows.take_out(connection, clip_rows.ids_of_video(connection, name))
+                clip_rows.forget_videos(connection, sorted(names))
+                clip_rows.put_videos(connection, _as_json({n: r for n, r in again.items() if n not in names}))
             self.index.compact()
         return len(names)
 
@@ -193,8 +193,8 @@ class Pool:
         there still, and remembered.
         """
         with self.index.database.reading() as connection:
-            rows = database.rows_of(connection, [place.id for place in places])
-            stored = dict(database.clips_at(connection, list(rows.values())).values())
+            rows = clip_rows.rows_of(connection, [place.id for place in places])
+            stored = dict(clip_rows.clips_at(connection, list(rows.values())).values())
         found: dict[ClipPlace, Looks | None] = {}
         for place in places:
             data = stored.get(place.id)
@@ -206,13 +206,13 @@ class Pool:
 
     def _remember(self, place: ClipPlace, looks: Looks) -> None:
         with suppress(FewmaskError), self.index.writing() as connection:  # a pool that is only read is looked up again
-            database.put_looks(connection, place.id, looks.tobytes())
+            clip_rows.put_looks(connection, place.id, looks.tobytes())
 
     def _videos_with_clips(self) -> list[str]:
         if self.index.dimension is None:
             return []
         with self.index.database.reading() as connection:
-            return database.videos_with_clips(connection)
+            return clip_rows.videos_with_clips(connection)
 
     def _forget_copies_of(
         self, names: Set[str], records: dict[str, VideoRecord], *, write: bool = True
@@ -225,7 +225,7 @@ class Pool:
         }
         if again and write:
             with self.index.writing() as connection:
-                database.put_videos(connection, _as_json(again))
+                clip_rows.put_videos(connection, _as_json(again))
         return again
 
     def _claim(self, embedder: ClipEmbedder) -> None:
@@ -273,9 +273,9 @@ class Pool:
             return
         with self.index.writing() as connection:
             for name in pending.records:
-                database.take_out(connection, database.ids_of_video(connection, name))
-            database.enter(connection, pending.clips)
-            database.put_videos(connection, _as_json(pending.records))
+                clip_rows.take_out(connection, clip_rows.ids_of_video(connection, name))
+            clip_rows.enter(connection, pending.clips)
+            clip_rows.put_videos(connection, _as_json(pending.records))
         self.index.settle()
 
 

@@ -16,9 +16,10 @@ import faiss
 import numpy as np
 
 from fewmask.errors import FewmaskError
-from fewmask.retrieval import codes, database
+from fewmask.retrieval import clip_rows, codes, database
+from fewmask.retrieval.clip_rows import Rows, Vectors
 from fewmask.retrieval.codes import Codes
-from fewmask.retrieval.database import Facts, Rows, Vectors
+from fewmask.retrieval.database import Facts
 
 Form = Literal["exact", "compressed"]
 
@@ -100,7 +101,7 @@ class PoolView:
         if few:
             best.see(self.rows, self.vectors)
             promising = self.codes.candidates(queries, candidates)
-            stored, vectors = database.vectors_at(connection, np.concatenate(promising), self.facts.dimension)
+            stored, vectors = clip_rows.vectors_at(connection, np.concatenate(promising), self.facts.dimension)
             best.see_each(promising, stored, vectors)
         if not few or (best.rows < 0).any():
             best = _Best(queries, k)
@@ -119,12 +120,12 @@ class PoolView:
 
     def _brought_to(self, facts: Facts, connection: Connection) -> "PoolView":
         """The same with what came, without what left."""
-        there = database.vector_rows(connection, self.codes.covered if self.codes else 0)
+        there = clip_rows.vector_rows(connection, self.codes.covered if self.codes else 0)
         stays = np.isin(self.rows, there, assume_unique=True)
         kept, vectors = self.rows[stays], self.vectors[stays]
         new = np.setdiff1d(there, kept, assume_unique=True)
         if len(new):
-            rows, fresh = database.vectors_at(connection, new, facts.dimension)
+            rows, fresh = clip_rows.vectors_at(connection, new, facts.dimension)
             kept, vectors = np.concatenate([kept, rows]), np.concatenate([vectors, fresh])
             if not stays.all() or kept[len(kept) - len(rows) - 1] > rows[0]:  # an earlier state than before
                 order = np.argsort(kept)
@@ -153,15 +154,15 @@ class PoolView:
         if self.codes is not None and not self._outgrown():
             made = self.codes.extended(chunks)
         else:
-            rows = database.vector_rows(connection)
+            rows = clip_rows.vector_rows(connection)
             count = min(codes.TRAIN_WITH, len(rows))
             drawn = np.random.default_rng(0).choice(len(rows), count, replace=False)
-            some = database.vectors_at(connection, rows[drawn], self.facts.dimension)[1]
+            some = clip_rows.vectors_at(connection, rows[drawn], self.facts.dimension)[1]
             made = codes.build(self.facts.name, np.random.default_rng(0).permutation(some), chunks)
         return self._empty(self.facts, made)._brought_to(self.facts, connection)
 
     def _chunks(self, connection: Connection, above: int) -> Iterator[tuple[Rows, Vectors]]:
-        return database.vectors_above(connection, above, self.facts.dimension, _AT_ONCE)
+        return clip_rows.vectors_above(connection, above, self.facts.dimension, _AT_ONCE)
 
 
 class _Best:

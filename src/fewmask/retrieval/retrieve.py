@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from fewmask.addresses import showable
 from fewmask.errors import ConfigError, VideoError
-from fewmask.media.addresses import showable
 from fewmask.media.clip_place import ClipPlace
 from fewmask.media.frames import Frame, open_frames
+from fewmask.retrieval.clip_rows import Vectors
 from fewmask.retrieval.clips import Clip, cut_clips
-from fewmask.retrieval.database import Vectors
 from fewmask.retrieval.fixed_features import ClipEmbedder
 from fewmask.retrieval.looks import Looks, same_footage
 from fewmask.retrieval.pool import Pool

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fewmask.addresses import showable
 from fewmask.errors import ConfigError, VideoError
-from fewmask.media.addresses import showable
 from fewmask.media.clip_place import ClipPlace
 from fewmask.media.frame_source import RgbImage
 from fewmask.media.frames import open_frames

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fewmask.media.addresses import address_digest, address_name, is_address, showable, showable_text
+from fewmask.addresses import address_digest, address_name, is_address, showable, showable_text
 
 
 @pytest.mark.parametrize(
