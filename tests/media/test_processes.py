@@ -94,9 +94,12 @@ def test_workers_end_with_their_parent(importable, tmp_path, number):
         while len(list(begun.iterdir())) < 2 and time.monotonic() < deadline:
             time.sleep(0.05)
         pids = [int(path.name.split("-")[1]) for path in begun.iterdir()]
-        assert len(pids) == 2
-        parent.send_signal(number)
-        parent.wait(timeout=60)
+        try:
+            assert len(pids) == 2
+            parent.send_signal(number)
+            parent.wait(timeout=60)
+        finally:
+            parent.kill()
     while any(is_alive(pid) for pid in pids) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not any(is_alive(pid) for pid in pids)
