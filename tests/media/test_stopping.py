@@ -152,8 +152,9 @@ def test_the_end_of_a_live_source_is_no_interruption(tmp_path):
         tmp_path,
         "def verb():\n"
         "    with create() as run:\n"
-        "        print('go', flush=True)\n"
-        "        try: time.sleep(100)\n"
+        "        try:\n"
+        "            print('go', flush=True)\n"
+        "            time.sleep(100)\n"
         "        except KeyboardInterrupt: stopping.taken_up()\n"
         "        time.sleep(stopping.GRACE_S + 1)\n"
         "        run.finish()\n"
