@@ -57,7 +57,17 @@ def test_what_is_no_run_is_one_line(tmp_path, monkeypatch, capsys):
 def test_training_goes_on_from_what_a_person_corrected(folder, monkeypatch, capsys):
     recipe = folder.parent / "recipe.toml"
     recipe.write_text(RECIPE)
-    words = ("train", "minvis", recipe, "--data", folder, "--start-from", "small", "--out", folder.parent / "trained")
+    words = (
+        "train",
+        "minvis",
+        recipe,
+        "--data",
+        folder,
+        "--start-from",
+        "mask2former",
+        "--out",
+        folder.parent / "trained",
+    )
     assert run(monkeypatch, *words) == 2
     assert "no frame of this run was corrected" in capsys.readouterr().err
     CorrectedRun.open(folder).correct({"kind": "confirm", "first": 10, "last": 12}, 0)

@@ -63,7 +63,7 @@ def test_segment_a_file_a_folder_and_a_glob_give_the_same_tracks(fewmask, weight
         assert len(found[name]) == 6
         assert all(len(track["segmentations"]) == 10 for track in found[name])
         assert {p.name for p in out.iterdir()} == {
-            "tracks.json", "overlay.mp4", "masks", "manifest.json", "results.spool"
+            "tracks.json", "overlay.mp4", "masks", "manifest.json", "results.spool", "video.json"
         }  # fmt: skip
     assert found["folder"] == found["glob"]
 
@@ -101,7 +101,7 @@ def mistakes(tmp_path):
         "impossible device": ((good, *out, "--device", "cuda:99"), "cuda:99"),
         "unknown device": ((good, *out, "--device", "abacus"), "abacus"),
         "no weights there": ((good, *out, "--weights", tmp_path / "nowhere"), "nowhere"),
-        "other architecture": ((good, *out, "--weights", other), "another architecture"),
+        "other architecture": ((good, *out, "--weights", other), "a larger network"),
         "a pickle": ((good, *out, "--weights", pickled), "convert"),
         "unknown precision": ((good, *out, "--precision", "int4"), "int4"),
         "unknown mode": ((good, *out, "--mode", "fast"), "fast"),
@@ -133,7 +133,7 @@ def test_images_of_two_sizes_keep_those_before(fewmask, weights, tmp_path):
     code, _, errors = fewmask("segment", tmp_path / "sizes", "--out", tmp_path / "run", "--weights", weights)
     assert code == 2
     assert "b.png" in errors
-    assert [path.name for path in (tmp_path / "run" / "masks").iterdir()] == ["00000.png"]
+    assert [path.name for path in (tmp_path / "run" / "masks").iterdir()] == ["a.png"]
 
 
 def test_without_a_verb_the_help_is_shown(fewmask):

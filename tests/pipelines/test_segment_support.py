@@ -174,7 +174,9 @@ def test_negatives_may_come_from_a_folder_of_their_own(segment, clip, supports, 
 
 def test_exports(segment, clip, tmp_path):
     summary = segment(tmp_path / "run", clip, masks=False, exports=("cvat", "label-studio", "coco"))
-    assert {path.name for path in summary.files} == {"tracks.json", "cvat.xml", "label_studio.json", "coco.json"}
+    assert {path.name for path in summary.files} == {
+        "tracks.json", "cvat.xml", "cvat_labels.json", "label_studio.json", "label_studio.xml", "images", "coco.json"
+    }  # fmt: skip
     assert len(json.loads((tmp_path / "run" / "coco.json").read_text())["images"]) == FRAMES
 
 

@@ -186,7 +186,8 @@ def test_settings_from_few_shot_to_random(segment, videos, tmp_path):
     segment(tmp_path / "few", pool=None, support_video=given, **quick)
     assert origins(tmp_path / "few") == [("blue.mp4", "given"), ("square.png", "given")]
     segment(tmp_path / "semi", support_video=given, shots=3, **quick)
-    assert origins(tmp_path / "semi")[1:] == [("square.png", "given"), ("red.mp4", "retrieved")]
+    # The picture is one of red.mp4, which is therefore not found again.
+    assert origins(tmp_path / "semi")[1:] == [("square.png", "given"), ("grey.mp4", "retrieved")]
     segment(tmp_path / "random", random_supports=True, seed=3, **quick)
     segment(tmp_path / "again", random_supports=True, seed=3, **quick)
     assert origins(tmp_path / "random") == origins(tmp_path / "again")

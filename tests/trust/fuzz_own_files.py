@@ -101,7 +101,7 @@ def read_mined(folder: Path) -> None:
     from fewmask.mining.mined_video import MinedVideo
 
     apply_review(folder, folder / "review.json", only_accepted=True)
-    write_exports(folder, MinedVideo.read(folder / "results" / "a.json"))
+    write_exports(folder, MinedVideo.read(folder / "results" / "a.json"), 1)
 
 
 def make_recipes(folder: Path) -> None:

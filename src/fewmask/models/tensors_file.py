@@ -1,6 +1,7 @@
 """Tensors in a safetensors file with a checksum in its metadata, so that a flipped bit is not taken for a weight."""
 
 import hashlib
+import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,6 +31,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
             save_file(plain, temporary, about)
         except SafetensorError as error:  # what it makes of a full disk
             raise OSError(str(error)) from error
+        _put_in_order(temporary)
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -66,6 +68,18 @@ def refuse_larger(description: Path, numbers: int, weights: Path) -> None:
         raise CheckpointError(f"{weights}: no such file")
     if numbers > 8 * weights.stat().st_size:
         raise CheckpointError(f"{description}: describes a larger network than the one in {weights.name}")
+
+
+def _put_in_order(path: Path) -> None:
+    """Sort the metadata, which the library writes in another order every time: equal weights are to be equal files."""
+    with path.open("r+b") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(text) <= size:
+            file.seek(8)
+            file.write(text.ljust(size))
 
 
 def _checksum(tensors: Mapping[str, Tensor]) -> str:

@@ -13,6 +13,7 @@ rot inside a row are found by its seal, a CRC-32.
 import json
 import os
 import sqlite3
+import time
 import uuid
 import weakref
 from collections.abc import Iterator
@@ -132,7 +133,7 @@ class Database:
                 raise FewmaskError(f"{self.folder}: cannot be made ({error.strerror or error})") from error
         with self._open("rwc" if fresh is not None else "rw") as connection:
             if fresh is not None:
-                connection.execute("PRAGMA journal_mode = WAL")
+                _write_ahead(connection)
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("BEGIN IMMEDIATE")
             if fresh is not None and read_facts(connection, self.path) is None:
@@ -203,6 +204,20 @@ class _Kept:
 
     def __del__(self) -> None:
         self.connection.close()
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Turn the log on; SQLite does not wait for others here, so that two who make a pool at once would meet."""
+    until = time.monotonic() + _WAIT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _close(idle: list[_Kept]) -> None:
