@@ -1,4 +1,4 @@
-"""Train the bundled background network from a recipe, hold out a fifth, report foreground IoU.
+"""Train a background network on MobileNetV2 from its recipe, hold out a fifth, report foreground IoU.
 
     python reproduce/mining_background.py --data coco_mini --backbone mobilenet_v2_imagenet.safetensors --out RUN
 
@@ -15,9 +15,9 @@ from pathlib import Path
 import torch
 
 from fewmask.datasets.coco import CocoDataset, read_coco
+from fewmask.mining.background_initial import load_initial
 from fewmask.mining.background_net import BackgroundNet
 from fewmask.mining.background_train import BackgroundRecipe, BackgroundTask
-from fewmask.models.checkpoint_file import read_checkpoint
 from fewmask.training.loop import train
 
 RECIPES = Path(__file__).parent.parent / "recipes" / "mining"
@@ -30,22 +30,6 @@ def split(dataset: CocoDataset, held_out: bool) -> CocoDataset:
     return dataclasses.replace(dataset, images=images, annotations=annotations)
 
 
-def torchvision_name(timm_name: str) -> str:
-    """The name in torchvision's MobileNetV2 of a tensor in timm's."""
-    if timm_name.startswith("conv_stem"):
-        return timm_name.replace("conv_stem", "features.0.0")
-    if timm_name.startswith("bn1"):
-        return timm_name.replace("bn1", "features.0.1")
-    _, stage, block, layer, rest = timm_name.split(".", 4)
-    first = [1, 2, 4, 7, 11, 14, 17][int(stage)]
-    names = (
-        {"conv_dw": "0.0", "bn1": "0.1", "conv_pw": "1", "bn2": "2"}
-        if stage == "0"
-        else {"conv_pw": "0.0", "bn1": "0.1", "conv_dw": "1.0", "bn2": "1.1", "conv_pwl": "2", "bn3": "3"}
-    )
-    return f"features.{first + int(block)}.conv.{names[layer]}.{rest}"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder with instances.json and images/")
@@ -56,8 +40,7 @@ def main() -> None:
 
     recipe = BackgroundRecipe.model_validate(tomllib.loads(arguments.recipe.read_text()))
     network = BackgroundNet(recipe.network)
-    source = read_checkpoint(arguments.backbone)
-    network.backbone.load_state_dict({name: source[torchvision_name(name)] for name in network.backbone.state_dict()})
+    load_initial(network, arguments.backbone)
     dataset = read_coco(arguments.data / "instances.json")
     task = BackgroundTask(network, recipe, split(dataset, False), split(dataset, True))
     arguments.out.mkdir(parents=True, exist_ok=True)

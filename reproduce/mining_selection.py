@@ -112,6 +112,7 @@ def main() -> None:
     parser.add_argument("--background-prior", type=float, default=0.0, help="added to the log-odds of background")
     parser.add_argument("--background", type=Path, help="a background network instead of the bundled one")
     parser.add_argument("--no-flow", action="store_true", help="without the rows that compute flow")
+    parser.add_argument("--no-mirror", action="store_true", help="without data distillation")
     parser.add_argument("--only-all", action="store_true", help="without the ablations and the other methods")
     parser.add_argument("--check-flow-calls", action="store_true", help="also evaluate all K² pairs (slow)")
     arguments = parser.parse_args()
@@ -125,9 +126,13 @@ def main() -> None:
     tallies = {name: Tally() for name in ("top-1", "everything", *ablations)}
     thresholds, distillation = ({t: Tally() for t in THRESHOLDS} for _ in range(2))
     calls = pairs = same = clips = 0
+
+    def make() -> object:
+        return proposer(arguments)
+
     for name in source.names(arguments.clips)[arguments.skip :]:
         clip = mining_clip(source, name, arguments.frames, arguments.step)
-        found = proposals(clip, arguments.cache, lambda: proposer(arguments))
+        found = proposals(clip, arguments.cache, make)
         backgrounds = [network.background(read(picture)) for picture in clip.pictures]
         for title, changes in ablations.items():
             settings = MiningSettings(
@@ -146,7 +151,8 @@ def main() -> None:
         print(report, flush=True)
         if arguments.only_all:
             continue
-        confirmed = distilled(found, proposals(clip, arguments.cache, lambda: proposer(arguments), mirrored=True))
+        mirrored = found if arguments.no_mirror else proposals(clip, arguments.cache, make, mirrored=True)
+        confirmed = distilled(found, mirrored)
         for (masks, scores), (sure, means), truth in zip(found, confirmed, clip.truths, strict=True):
             best = masks[np.argsort(-scores, kind="stable")[:15]]
             tallies["top-1"].add(best[:1], truth)
@@ -155,7 +161,9 @@ def main() -> None:
                 thresholds[threshold].add(masks[scores >= threshold][:15], truth)
                 distillation[threshold].add(sure[means >= threshold], truth)
     if not arguments.only_all:
-        for title, table in (("score", thresholds), ("distilled score", distillation)):
+        for title, table in (("score", thresholds), ("distilled score", distillation))[
+            : 1 if arguments.no_mirror else 2
+        ]:
             for name, figure in (("F1", lambda tally: tally.f1), ("marked F1", lambda tally: tally.marked_f1)):
                 best = max(table, key=lambda t: figure(table[t]))
                 print(table[best].line(f"{title} >= {best} (best {name})"))

@@ -32,6 +32,7 @@ LABELLED_SHARE = 1.0
 _TRAIN = {"batch_size": 4, "schedule": "cosine", "warmup": 20, "warmup_factor": 0.01, "precision": "bf16", "ema": 0.99,
           "log_every": 10, "checkpoint_every": 50, "validate_every": 0}  # fmt: skip
 DENSE: dict[str, Any] = {
+    "kind": "dense",
     "sizes": [[256, 448], [320, 352], [256, 320]],
     "augmentation": {"scale": [0.7, 1.6], "paste": 0.3},
     "backbone_rate": 0.1,
