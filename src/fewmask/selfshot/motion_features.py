@@ -30,7 +30,8 @@ def motion_rows(frames: Sequence[npt.NDArray[np.uint8]]) -> Rows:
     """Rows of a video, one per ``SNIPPET`` frames; a rest of frames gives none, but there is always one.
 
     A row says along which of four axes things move and how much, which share each axis has, how motion spreads and
-    turns within a picture, and how the mean motion varies in time: its axes, whether it goes round, how quickly it changes.
+    turns within a picture, and how the mean motion varies in time: its axes, whether it goes
+    round, how quickly it changes.
 
     Args:
         frames: uint8 [H, W, 3] each, at least 16 pixels high and wide; two or more.
