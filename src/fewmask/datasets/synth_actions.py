@@ -169,7 +169,7 @@ def _thing(chance: np.random.Generator, height: int) -> tuple[Frames, npt.NDArra
     points = np.stack([side / 2 + radii * np.cos(angles), side / 2 + radii * np.sin(angles)], 1)
     opacity = np.zeros((side, side), np.uint8)
     cv2.fillPoly(opacity, [points.round().astype(np.int32)], 255)
-    return _texture(chance, (side, side), 4.0), opacity.astype(np.float32) / 255
+    return _texture(chance, (side, side), 4.0), np.asarray(opacity / 255, dtype=np.float32)
 
 
 def _pasted(

@@ -59,6 +59,9 @@ class ActionLocaliser(nn.Module):
         ConfigError: the width does not suit the position code or the heads.
     """
 
+    mean: Tensor
+    deviation: Tensor
+
     def __init__(self, config: LocaliserConfig) -> None:
         super().__init__()
         if config.width % 6 or config.width % config.heads:
@@ -86,8 +89,8 @@ class ActionLocaliser(nn.Module):
 
     def normalise_by(self, rows: Tensor) -> None:
         """Remember mean and deviation of training rows [N, C]; every row is scaled by them."""
-        self.mean.copy_(rows.mean(0))  # type: ignore[operator]
-        self.deviation.copy_(rows.std(0) + 1e-4)  # type: ignore[operator]
+        self.mean.copy_(rows.mean(0))
+        self.deviation.copy_(rows.std(0) + 1e-4)
 
     def forward(self, query: Tensor, supports: Sequence[Tensor]) -> StretchPrediction:
         """Localise in one video.

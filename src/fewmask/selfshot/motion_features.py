@@ -53,11 +53,11 @@ def motion_rows(frames: Sequence[npt.NDArray[np.uint8]]) -> Rows:
     return np.stack([_row(moves[max(0, start - around) : start + SNIPPET + around]) for start in starts])
 
 
-def _moments(flow: npt.NDArray[np.float32]) -> Floats:
+def _moments(flow: npt.NDArray[np.floating]) -> Floats:
     """Of one pair of frames: motion by direction [8], mean spread and turn, mean motion x and y where there is any."""
-    flow = flow - np.median(flow.reshape(-1, 2), axis=0)  # the camera's
-    size = np.hypot(flow[..., 0], flow[..., 1])
-    size = np.where(size < _LEAST, 0, size)
+    flow = np.asarray(flow - np.median(flow.reshape(-1, 2), axis=0), dtype=np.float64)  # less the camera's
+    length: Floats = np.hypot(flow[..., 0], flow[..., 1]).astype(np.float64)
+    size: Floats = np.where(length < _LEAST, 0.0, length)
     place = np.arctan2(flow[..., 1], flow[..., 0]) / (2 * np.pi) * _DIRECTIONS
     low = np.floor(place).astype(int)
     share = place - low
@@ -66,7 +66,7 @@ def _moments(flow: npt.NDArray[np.float32]) -> Floats:
     along_y, along_x = np.gradient(flow, axis=(0, 1))
     spread, turn = along_x[..., 0] + along_y[..., 1], along_x[..., 1] - along_y[..., 0]
     weight = size / max(float(size.sum()), 1e-6)
-    mean = (flow * weight[..., None]).sum((0, 1))
+    mean: Floats = np.einsum("hwc,hw->c", flow, weight)
     return np.array([*(counts / size.size), (spread * weight).sum(), (turn * weight).sum(), *mean])
 
 
