@@ -2,8 +2,8 @@
 
 The baseline of the paper's Tables 1 and 3, from its description there. Proposals of a frame are first made disjoint,
 the better one on top. A tracklet goes on to the mask of the next frame that its last mask, moved along the optical
-flow, overlaps most. Tracklets that are not visible together and look alike become one track. Where the paper cuts paths in a
-forest of tracklets, here the most alike pair is merged again and again: the same aim, a simpler search.
+flow, overlaps most. Tracklets that are not visible together and look alike become one track. Where the paper cuts
+paths in a forest of tracklets, here the most alike pair is merged again and again: the same aim, a simpler search.
 """
 
 from collections.abc import Sequence
@@ -39,7 +39,7 @@ Tracklet = tuple[Piece, ...]
 def disjoint(masks: BoolMasks, scores: Scores, *, least_score: float = 0.1) -> tuple[BoolMasks, Scores]:
     """Proposals [N, H, W] without shared pixels, by falling score: the best mask that has a pixel keeps it.
 
-    Masks below ``least_score``, and those of which less than half is left, are dropped and leave their pixels to others.
+    Masks below ``least_score``, and those of which less than half is left, are dropped; others may have their pixels.
     """
     taken = np.zeros(masks.shape[1:], dtype=bool)
     kept, kept_scores = [], []
