@@ -38,6 +38,15 @@ class Frames(StrEnum):
     none = "none"
 
 
+class Split(StrEnum):
+    """Published splits, where the paper is silent by our written-down rules."""
+
+    self_vis = "self-vis"
+    self_ovis = "self-ovis"
+    unseen_vis = "unseen-vis"
+    fsvos = "fsvos"
+
+
 class Overlap(StrEnum):
     """What to do where masks overlap and the target gives each pixel to one object."""
 
@@ -75,12 +84,25 @@ def convert_data(
     drop_classes: Annotated[
         bool, typer.Option("--drop-classes", help="Allow a target without classes where A has several.")
     ] = False,
+    split: Annotated[
+        Split | None, typer.Option(help="Make B the folder of this split's files of a YouTube-VIS or OVIS file A.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Convert a dataset, as far as the information goes; what would be lost is refused or named."""
     from fewmask.cli.console import counted, note, say, say_json
 
     check_files({"A": source, "--frames-root": frames_root})
+    if split is not None:
+        from fewmask.datasets.split_files import write_split
+
+        parts = write_split(split.value, source, target)
+        if as_json:
+            say_json({"split": split.value, "target": str(target), "files": parts})
+            return
+        for name, size in parts.items():
+            say(f"{target / name}: {size}")
+        return
     from fewmask.datasets.convert import ConvertOptions, convert_data
 
     done = convert_data(

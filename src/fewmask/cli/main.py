@@ -24,6 +24,7 @@ VERBS = {
     "label": ("label", "label"),
     "train": ("train", "app"),
     "eval": ("eval", "app"),
+    "benchmark": ("benchmark", "benchmark"),
     "synth": ("synth", "synth"),
     "convert": ("convert", "convert"),
     "convert-data": ("convert_data", "convert_data"),

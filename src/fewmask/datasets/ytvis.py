@@ -52,17 +52,23 @@ Record = dict[str, Any]
 _LONGEST = 10**7  # frames of a video; four days at 30 a second
 
 
-def read_ytvis(path: str | Path) -> YtvisDataset:
+def read_ytvis(path: str | Path, *, unlabelled: bool = False) -> YtvisDataset:
     """A ground truth file.
 
     Masks may be compressed or plain run lengths or polygons; null and [] mean that the object is absent. ``length`` may
     be missing where ``file_names`` is there. ``areas``, ``bboxes``, ``iscrowd`` and ``occlusion`` are optional.
+
+    Args:
+        path: the file.
+        unlabelled: accept a file whose masks are not published: without ``annotations``, or with null.
 
     Raises:
         DatasetError: anything malformed; the message names file, place and key.
     """
     path = Path(path)
     root = load_object(path)
+    if unlabelled and root.get("annotations") is None:
+        root["annotations"] = []
     videos = tuple(
         _video(record, f"{path}: videos[{i}]") for i, record in enumerate(entries(root, "videos", str(path)))
     )

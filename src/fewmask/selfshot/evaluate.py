@@ -19,6 +19,8 @@ from fewmask.selfshot.stream import SelfShotStream, StreamSettings
 from fewmask.selfshot.supports import read_support
 from fewmask.selfshot.transformer import CommonInstanceTransformer, EncodedSupports
 
+Track = tuple[float, list[Rle | None]]
+"""Score and one mask per frame."""
 ALL_TRACKS = StreamSettings(min_score=0.02, min_presence=0.001)
 """Precision over recall wants the doubtful tracks too, in all frames but those that VisTR drops as well."""
 
@@ -87,27 +89,58 @@ def evaluate(
     network.eval()
     videos = {video.id: video for video in dataset.videos}
     encoded = {} if encoded is None else encoded
+    return score_episodes(
+        dataset, episodes,
+        [episode_tracks(network, videos[e.video], root, e.supports, settings, encoded=encoded) for e in episodes],
+    )  # fmt: skip
+
+
+def episode_tracks(
+    network: CommonInstanceTransformer,
+    video: YtvisVideo,
+    root: Path,
+    supports: Sequence[ClipPlace],
+    settings: StreamSettings = ALL_TRACKS,
+    *,
+    encoded: dict[ClipPlace, EncodedSupports],
+) -> list[Track]:
+    """What is found in one query: (score, masks) of every track.
+
+    Args:
+        video: the query.
+        root: folder of its frame files.
+        supports: of the episode.
+        settings: how windows become tracks.
+        encoded: supports that the same network, in evaluation mode, has encoded before; more are entered.
+
+    Raises:
+        VideoError: a frame of the query or of a support cannot be read.
+    """
+    for place in supports:
+        if place not in encoded:
+            encoded[place] = _encoded(network, place)
+    joined = EncodedSupports.joined([encoded[place] for place in supports])
+    return list(_tracks(network, [root / name for name in video.file_names], joined, settings))
+
+
+def score_episodes(dataset: YtvisDataset, episodes: Sequence[Episode], tracks: Sequence[Sequence[Track]]) -> VideoAP:
+    """Video AP of the tracks of each episode; an episode counts as one video of its class."""
+    videos = {video.id: video for video in dataset.videos}
     results: list[YtvisResult] = []
     truths: list[YtvisAnnotation] = []
     queries: list[YtvisVideo] = []
-    for number, episode in enumerate(episodes, 1):
-        video = videos[episode.video]
-        queries.append(replace(video, id=number))
+    for number, (episode, found) in enumerate(zip(episodes, tracks, strict=True), 1):
+        queries.append(replace(videos[episode.video], id=number))
         truths += [
             replace(annotation, id=len(truths) + place, video_id=number)
             for place, annotation in enumerate(
                 (a for a in dataset.annotations if (a.video_id, a.category_id) == (episode.video, episode.category)), 1
             )
         ]
-        for place in episode.supports:
-            if place not in encoded:
-                encoded[place] = _encoded(network, place)
-        supports = EncodedSupports.joined([encoded[place] for place in episode.supports])
-        files = [root / name for name in video.file_names]
-        for score, masks in _tracks(network, files, supports, settings):
-            results.append(
-                result_from_masks(video_id=number, category_id=episode.category, score=score, segmentations=list(masks))
-            )
+        results += [
+            result_from_masks(video_id=number, category_id=episode.category, score=score, segmentations=list(masks))
+            for score, masks in found
+        ]
     return video_ap(replace(dataset, videos=tuple(queries), annotations=tuple(truths)), results)
 
 
