@@ -5,7 +5,10 @@
         --data train.json --images train/JPEGImages --test valid.json --test-images valid/JPEGImages --out work
 
 *Sparse labels*: one training for each share of labelled frames and seed, query matching. *Post-processing*: the
-trainings on all frames, linked by heuristics, by both, and by query embeddings.
+trainings on all frames, linked by heuristics, by both, and by query embeddings; *clip* beside them is Mask2Former-VIS*,
+the same weights with queries that look at windows of ``--window`` frames (no training on clips; `clip_mask2former.py`).
+*Matching* (``--tables matching``): trainings with the paper's supervised matching over 20 frames and over neighbours
+only ("limited range"), and without, all linked by queries.
 
 Small: videos are synthesised from a COCO dataset. Images whose id is divisible by 5 make the test videos, one set with
 little and one with heavy occlusion, the others make the training videos (heavy). Training goes on from ``--start-from``
@@ -33,11 +36,14 @@ from fewmask.datasets.ytvis_types import YtvisDataset, YtvisResult, result_from_
 from fewmask.datasets.ytvis_write import write_ytvis_results
 from fewmask.metrics.identities import evaluate_identities
 from fewmask.metrics.ytvis import evaluate_ytvis
+from fewmask.minvis.clip_mask2former import ClipMask2Former
 from fewmask.minvis.heuristics import InTrackOrder, Matching
+from fewmask.minvis.mask2former import Mask2FormerSegmenter
 from fewmask.minvis.pixels import Frames
 from fewmask.minvis.pretrained import load
 from fewmask.minvis.segmenter import QuerySegmenter, SegmenterOutput
 from fewmask.minvis.stream import MinVIS
+from fewmask.minvis.stream_settings import StreamSettings
 from fewmask.minvis.train import MinvisRecipe, MinvisTask
 from fewmask.minvis.training_data import ytvis_data
 from fewmask.training.loop import StepReport, train
@@ -48,6 +54,8 @@ MATCHINGS: tuple[Matching, ...] = ("heuristics", "both", "query")
 FIGURES = ("AP", "AP50", "AP75", "AR1", "AR10", "switches")
 PAPER_SPARSE = {"YTVIS-19": (59.0, 59.3, 61.0, 61.6), "YTVIS-21": (52.9, 54.3, 54.9, 55.3),
                 "OVIS": (31.7, 35.7, 37.2, 39.4)}  # fmt: skip
+PAPER_MATCHING = {"YTVIS-19": (61.6, 61.0, 60.7), "YTVIS-21": (55.3, 54.4, 55.2), "OVIS": (39.4, 38.7, 39.6)}
+RANGES = {"none": None, "supervised": 20, "limited range": 1}
 PAPER_LINKING = {"YTVIS-19": (58.2, 61.3, 61.6), "YTVIS-21": (52.7, 55.1, 55.3), "OVIS": (31.7, 39.1, 39.4)}
 Figures = dict[str, dict[str, float]]
 SURE = 0.1  # identity switches are counted among tracks of at least this score
@@ -88,12 +96,18 @@ def small_sets(coco: Path, images: Path, out: Path, videos: int, test_videos: in
 
 
 def trained_weights(
-    arguments: argparse.Namespace, recipe: MinvisRecipe, source: VideoSet, ratio: float, seed: int
-) -> Path:
+    arguments: argparse.Namespace, recipe: MinvisRecipe, source: VideoSet, ratio: float, seed: int,
+    matching_range: int | None = None,
+) -> Path:  # fmt: skip
     """The weights folder of one training, made now unless it is there."""
-    out: Path = arguments.out / f"ratio_{ratio:g}_seed_{seed}"
+    out: Path = arguments.out / trained_name(ratio, seed, matching_range)
     if not (out / "figures.json").exists():
-        recipe = recipe.model_copy(update={"frames": ratio, "train": recipe.train.model_copy(update={"seed": seed})})
+        changes = {
+            "frames": ratio,
+            "matching_range": matching_range,
+            "train": recipe.train.model_copy(update={"seed": seed}),
+        }
+        recipe = MinvisRecipe.model_validate(recipe.model_dump() | changes)
         data = ytvis_data(read_ytvis(source.data), source.images, class_agnostic=recipe.class_agnostic, ratio=ratio)
         task = MinvisTask(recipe, data, start_from=arguments.start_from)
         out.mkdir(parents=True, exist_ok=True)
@@ -102,18 +116,24 @@ def trained_weights(
     return out / "weights"
 
 
+def trained_name(ratio: float, seed: int, matching_range: int | None = None) -> str:
+    """Of the folder of a training."""
+    return f"ratio_{ratio:g}" + ("" if matching_range is None else f"_range_{matching_range}") + f"_seed_{seed}"
+
+
 def say(line: StepReport) -> None:
     print(f"    step {line.step}/{line.steps}, loss {line.losses['total']:.2f}", flush=True)
 
 
-def figures_of(weights: str | Path, test: VideoSet, out: Path, device: str, *, agnostic: bool) -> Figures:
+def figures_of(weights: str | Path, test: VideoSet, out: Path, device: str, *, agnostic: bool, window: int) -> Figures:
     """Figures in per cent and identity switches per 100 object frames, by matching; kept in ``out`` with the tracks."""
     done = out / "figures.json"
     if not done.exists():
         dataset = read_ytvis(test.data)
         out.mkdir(parents=True, exist_ok=True)
         found: Figures = {}
-        for matching, results in tracks(load(weights, device=device), dataset, test.images, agnostic=agnostic).items():
+        segmenter = load(weights, device=device)
+        for matching, results in tracks(segmenter, dataset, test.images, agnostic=agnostic, window=window).items():
             write_ytvis_results(out / f"results_{matching}.json", tuple(results))
             stats = evaluate_ytvis(dataset, results, class_agnostic=agnostic).stats
             counts = evaluate_identities(dataset, results, min_score=SURE, class_agnostic=agnostic)
@@ -147,16 +167,22 @@ class Recorded:
 
 
 def tracks(
-    segmenter: QuerySegmenter, dataset: YtvisDataset, images: Path, *, agnostic: bool
+    segmenter: QuerySegmenter, dataset: YtvisDataset, images: Path, *, agnostic: bool, window: int
 ) -> dict[str, list[YtvisResult]]:
     """The ten best tracks of every video, by matching."""
     recorded = Recorded(segmenter)
     ids = sorted(category.id for category in dataset.categories)
-    results: dict[str, list[YtvisResult]] = {matching: [] for matching in MATCHINGS}
+    clips = isinstance(segmenter, Mask2FormerSegmenter)  # other networks have no decoder that looks at several frames
+    ways = (*MATCHINGS, "clip") if clips else MATCHINGS
+    results: dict[str, list[YtvisResult]] = {matching: [] for matching in ways}
     for video in dataset.videos:
-        for matching in MATCHINGS:
-            model = MinVIS(recorded if matching == "query" else InTrackOrder(recorded, matching))
-            for track in model.segment([images / name for name in video.file_names]).tracks:
+        for matching in ways:
+            if matching == "clip":
+                model, settings = MinVIS(ClipMask2Former(segmenter, window=window)), StreamSettings(batch=window)
+            else:
+                linked = recorded if matching == "query" else InTrackOrder(recorded, matching)
+                model, settings = MinVIS(linked), StreamSettings()
+            for track in model.segment([images / name for name in video.file_names], settings).tracks:
                 category = ids[0] if agnostic else ids[track.category_id - 1]
                 found = result_from_masks(
                     video_id=video.id, category_id=category, score=track.score, segmentations=list(track.masks)
@@ -194,8 +220,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scale", choices=("small", "paper"), default="small")
     parser.add_argument(
-        "--tables", nargs="+", choices=("postprocessing", "sparse"), default=["postprocessing", "sparse"]
+        "--tables", nargs="+", choices=("postprocessing", "sparse", "matching"), default=["postprocessing", "sparse"]
     )
+    parser.add_argument("--window", type=int, default=30, help="frames that the clip baseline looks at together")
     parser.add_argument("--out", type=Path, required=True, help="everything made lies here and is not made twice")
     parser.add_argument("--coco", type=Path, help="small: COCO instances file")
     parser.add_argument("--images", type=Path, required=True, help="frames of --data, or pictures of --coco")
@@ -224,18 +251,18 @@ def main() -> None:
 
     def figures(weights: str | Path, name: str, test: str, matching: str) -> dict[str, float]:
         found = figures_of(
-            weights, tests[test], arguments.out / f"{name}_{test}", arguments.device, agnostic=recipe.class_agnostic
-        )[matching]
+            weights, tests[test], arguments.out / f"{name}_{test}", arguments.device, agnostic=recipe.class_agnostic,
+            window=arguments.window,
+        )[matching]  # fmt: skip
         print(f"{name} {test} {matching}: " + " ".join(f"{k} {v:.1f}" for k, v in found.items()), flush=True)
         return found
 
-    def of_seeds(ratio: float, test: str, matching: str) -> list[dict[str, float]]:
-        return [
-            figures(
-                trained_weights(arguments, recipe, source, ratio, seed), f"ratio_{ratio:g}_seed_{seed}", test, matching
-            )
-            for seed in arguments.seeds
-        ]
+    def of_seeds(ratio: float, test: str, matching: str, matching_range: int | None = None) -> list[dict[str, float]]:
+        found = []
+        for seed in arguments.seeds:
+            weights = trained_weights(arguments, recipe, source, ratio, seed, matching_range)
+            found.append(figures(weights, trained_name(ratio, seed, matching_range), test, matching))
+        return found
 
     lines: list[str] = []
     if "postprocessing" in arguments.tables:
@@ -243,10 +270,21 @@ def main() -> None:
         def linked(row: str, test: str) -> list[dict[str, float]]:
             return of_seeds(1.0, test, row)
 
-        lines += table("Post-processing", MATCHINGS, list(tests), linked)
+        clips = isinstance(
+            load(trained_weights(arguments, recipe, source, 1.0, arguments.seeds[0])), Mask2FormerSegmenter
+        )
+        lines += table("Post-processing", (*MATCHINGS, "clip") if clips else MATCHINGS, list(tests), linked)
         lines += gains(linked, list(tests))
         lines += [f"paper, {name}: " + ", ".join(f"{m} {v}" for m, v in zip(MATCHINGS, row, strict=True))
                   for name, row in PAPER_LINKING.items()]  # fmt: skip
+    if "matching" in arguments.tables:
+
+        def supervised(row: str, test: str) -> list[dict[str, float]]:
+            return of_seeds(1.0, test, "query", RANGES[row])
+
+        lines += table("Supervised matching", list(RANGES), list(tests), supervised)
+        lines += [f"paper, {name}: " + ", ".join(f"{m} {v}" for m, v in zip(RANGES, row, strict=True))
+                  for name, row in PAPER_MATCHING.items()]  # fmt: skip
     if "sparse" in arguments.tables:
 
         def sparse(row: str, test: str) -> list[dict[str, float]]:

@@ -97,13 +97,17 @@ class Mask2FormerSegmenter(WrappedSegmenter):
 
     def _queries(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Last-layer class logits [T, Q, K + 1], mask logits [T, Q, h, w], embeddings [T, Q, C]."""
+        return self._decoded(pixels, together=False)
+
+    def _decoded(self, pixels: Tensor, *, together: bool) -> tuple[Tensor, Tensor, Tensor]:
         network = self.model.model
         with torch.autocast(pixels.device.type, self.autocast_dtype, enabled=self._backbone_autocast):
             features = network.pixel_level_module.encoder(pixels).feature_maps
         maps = network.pixel_level_module.decoder(features)
         mask_features = maps.mask_features
         decoder = network.transformer_module
-        embeddings = last_layer_queries(decoder, list(maps.multi_scale_features), mask_features)
+        embeddings = last_layer_queries(decoder, list(maps.multi_scale_features), mask_features, together=together)
+        embeddings = embeddings.expand(len(pixels), -1, -1)
         masks = mask_logits(decoder, embeddings, mask_features)
         with torch.autocast(pixels.device.type, enabled=False):
             return self.model.class_predictor(embeddings), masks, embeddings

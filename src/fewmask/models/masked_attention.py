@@ -11,6 +11,7 @@ Positions, gates and residual sums are computed in float32 (or float64) whatever
 `ExactPositions` is the same care for the pixel decoder.
 """
 
+import math
 from functools import lru_cache
 from typing import Any
 
@@ -18,19 +19,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fewmask.models.position import sine_position_2d
+from fewmask.models.position import sine_code, sine_position_2d
 
 
-def last_layer_queries(decoder: Any, levels: list[Tensor], mask_features: Tensor) -> Tensor:
+def last_layer_queries(decoder: Any, levels: list[Tensor], mask_features: Tensor, *, together: bool = False) -> Tensor:
     """The normalised output of the last decoder layer, which class head, mask head and tracker read.
 
     Args:
         decoder: transformers' ``Mask2FormerTransformerModule``, post-norm, in evaluation mode.
         levels: encoder maps [B, C, h, w] at strides 32, 16, 8.
         mask_features: [B, C, H / 4, W / 4].
+        together: the B maps are frames of one clip, over all of which one set of queries looks, as Mask2Former does for
+            videos: a code of the frame's time is added to that of the place.
 
     Returns:
-        [B, Q, C].
+        [B, Q, C]; with ``together`` [1, Q, C].
     """
     layers, norm = decoder.decoder.layers, decoder.decoder.layernorm
     values, keys, gate_features = [], [], []
@@ -43,7 +46,12 @@ def last_layer_queries(decoder: Any, levels: list[Tensor], mask_features: Tensor
         keys.append(value + _positions(size, value.shape[-1], level.device, exact))
         resized = functional.interpolate(mask_features.to(exact), size, mode="bilinear", align_corners=False)
         gate_features.append(resized.flatten(2))  # [B, C, h w]
-    batch = len(mask_features)
+    if together:
+        times = _times(len(mask_features), values[0])[:, None]
+        keys = [(key + times).flatten(0, 1)[None] for key in keys]
+        values = [value.flatten(0, 1)[None] for value in values]
+        gate_features = [features.transpose(0, 1).flatten(1)[None] for features in gate_features]  # [1, C, B h w]
+    batch = 1 if together else len(mask_features)
     position = decoder.queries_embedder.weight.to(values[0].dtype)  # [Q, C]
     queries = decoder.queries_features.weight.to(values[0].dtype).expand(batch, -1, -1)
     for index, layer in enumerate(layers):
@@ -115,6 +123,12 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, heads: int, out: nn.Modul
 def _heads(tensor: Tensor, heads: int) -> Tensor:
     batch, tokens, width = tensor.shape
     return tensor.view(batch, tokens, heads, width // heads).transpose(1, 2)
+
+
+def _times(frames: int, like: Tensor) -> Tensor:
+    """Codes of the frames of a clip, [T, C]: sine and cosine, the last frame at 2 pi."""
+    steps = torch.arange(1, frames + 1, dtype=like.dtype, device=like.device) / (frames + 1e-6)
+    return sine_code(steps * 2 * math.pi, like.shape[-1])
 
 
 def _exact(dtype: torch.dtype) -> torch.dtype:

@@ -152,6 +152,9 @@ def test_minvis_on_ytvis_2019(tmp_path, recipe, monkeypatch):
     ours = table_of(done)["100 %"]
     assert ours["AP50"] == pytest.approx(100 * average_precision(dataset, records, 0.5))
     assert ours["AP75"] == pytest.approx(100 * average_precision(dataset, records, 0.75))
+    clips = json.loads((tmp_path / "out/frames-1/seed-0/valid-clip/results_clip.json").read_text())
+    assert list(table_of(done, 1)) == ["heuristics", "both", "query", "clip"]
+    assert table_of(done, 1)["clip"]["AP50"] == pytest.approx(100 * average_precision(dataset, clips, 0.5))
     page = done.page.read_text()
     assert "[61.6]" in page
     other = BenchmarkRequest(**{**vars(request), "resume": True, "limit": 1})

@@ -4,7 +4,7 @@ The masks of the official validation sets are not published. Where ``valid`` has
 held out and measured, and results of the validation set are written beside them for the evaluation server.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,12 @@ from fewmask.datasets.ytvis_types import YtvisDataset
 from fewmask.datasets.ytvis_write import write_ytvis_results
 from fewmask.metrics.ovis import evaluate_ovis
 from fewmask.metrics.ytvis import evaluate_ytvis
-from fewmask.minvis.heuristics import Matching
 from fewmask.minvis.pretrained import load
 from fewmask.minvis.train import MinvisRecipe, MinvisTask
 from fewmask.minvis.training_data import ytvis_data
 from fewmask.pipelines.benchmarks.bench import Bench, results_of
 from fewmask.pipelines.benchmarks.layout import check_frames
-from fewmask.pipelines.benchmarks.minvis_tracks import MATCHINGS, category_ids, video_tracks
+from fewmask.pipelines.benchmarks.minvis_tracks import CLIP, MATCHINGS, category_ids, video_tracks, ways_of
 from fewmask.pipelines.benchmarks.paper import MINVIS, TRACK_FIGURES
 from fewmask.pipelines.benchmarks.report import Row, Table, mean_row
 from fewmask.pipelines.recipes import read_recipe
@@ -68,8 +67,12 @@ def tables(bench: Bench) -> Iterator[Table]:
         )
         yield Table("Share of labelled frames", tuple(rows), shared)
     if request.wanted("post-processing"):
-        linked = (runner.row(m, m, paper[m], matching_range=None, ratio=1.0) for m in MATCHINGS)
-        yield Table("Post-processing", tuple(linked), shared)
+        linked = [runner.row(m, m, paper[m], matching_range=None, ratio=1.0) for m in MATCHINGS]
+        if runner.looks_at_clips:
+            linked.append(runner.row("clip", CLIP, paper["clip"], matching_range=None, ratio=1.0))
+        yield Table(
+            "Post-processing", tuple(linked), shared + " clip: the same weights, windows of 30 frames together."
+        )
     if request.weights is None and request.wanted("supervised"):
         found = [
             runner.row(name, "query", paper[name], matching_range=reach, ratio=1.0)
@@ -87,6 +90,7 @@ class _Runner:
         train = VideoSet("train", read_ytvis(bench.places["train"]), bench.places["train frames"])
         valid = VideoSet("valid", read_ytvis(bench.places["valid"], unlabelled=True), bench.places["valid frames"])
         self._others: VideoSet | None = None
+        self.looks_at_clips = False  # known once a row is there
         if valid.dataset.annotations:
             self._train, self._test = train, valid
             self.measured_on = "the labelled validation set"
@@ -100,7 +104,7 @@ class _Runner:
         self._test = VideoSet(self._test.name, bench.limited(self._test.dataset), self._test.images)
 
     def row(
-        self, name: str, matching: Matching, paper: Mapping[str, float], *, matching_range: int | None, ratio: float
+        self, name: str, matching: str, paper: Mapping[str, float], *, matching_range: int | None, ratio: float
     ) -> Row:
         """One row: the mean over seeds."""
         bench = self._bench
@@ -126,22 +130,26 @@ class _Runner:
 
         return bench.trained(name, recipe.model_dump(mode="json"), settings, make)
 
-    def _figures(self, name: str, weights: str, matching: Matching) -> Mapping[str, float | None]:
+    def _figures(self, name: str, weights: str, matching: str) -> Mapping[str, float | None]:
         """Figures by one matching; the tracks of all matchings are made together."""
         bench, test = self._bench, self._test
         given = {"weights": weights, "videos": [video.id for video in test.dataset.videos]}
-        linked, agnostic = self._linked(f"{name}/{test.name}", given, weights, test)
-        if self._others is not None and self._others.dataset.videos:
+        place = f"{name}/{test.name}-clip" if matching == CLIP else f"{name}/{test.name}"
+        ways = (CLIP,) if matching == CLIP else MATCHINGS
+        linked, agnostic = self._linked(place, given, weights, test, ways)
+        if matching != CLIP and self._others is not None and self._others.dataset.videos:
             others = VideoSet("valid", bench.limited(self._others.dataset), self._others.images)
-            self._linked(f"{name}/valid", {"weights": weights}, weights, others)
+            self._linked(f"{name}/valid", {"weights": weights}, weights, others, MATCHINGS)
 
         def work(_: Path) -> Mapping[str, Any]:
             return evaluated(test.dataset, linked / f"results_{matching}.json", class_agnostic=agnostic)
 
         return bench.stages.run(f"{name}/figures/{matching}", given, work).outcome
 
-    def _linked(self, name: str, given: Mapping[str, Any], weights: str, videos: VideoSet) -> tuple[Path, bool]:
-        """The folder of ``results_<matching>.json``, and whether the weights know one class only."""
+    def _linked(
+        self, name: str, given: Mapping[str, Any], weights: str, videos: VideoSet, ways: Sequence[str]
+    ) -> tuple[Path, bool]:
+        """The folder of ``results_<way>.json``, and whether the weights know one class only."""
         bench = self._bench
 
         def work(folder: Path) -> Mapping[str, Any]:
@@ -150,14 +158,15 @@ class _Runner:
             first = min(category.id for category in videos.dataset.categories)
             found = bench.one_by_one(
                 folder / "videos", "videos", videos.dataset.videos,
-                lambda video: video_tracks(segmenter, video, videos.images, ids, first),
+                lambda video: video_tracks(segmenter, video, videos.images, ids, first, ways),
             )  # fmt: skip
-            for matching in MATCHINGS:
-                results = results_of(record for one in found for record in one[matching])
-                write_ytvis_results(folder / f"results_{matching}.json", tuple(results))
-            return {"class_agnostic": ids is None}
+            for way in ways:
+                results = results_of(record for one in found for record in one[way])
+                write_ytvis_results(folder / f"results_{way}.json", tuple(results))
+            return {"class_agnostic": ids is None, "clips": CLIP in ways_of(segmenter)}
 
         stage = bench.stages.run(name, given, work, resumes=True)
+        self.looks_at_clips = bool(stage.outcome["clips"])
         return stage.folder, bool(stage.outcome["class_agnostic"])
 
 

@@ -2,17 +2,27 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from fewmask.datasets.ytvis_types import YtvisDataset, YtvisVideo
 from fewmask.errors import ConfigError
+from fewmask.minvis.clip_mask2former import ClipMask2Former
 from fewmask.minvis.heuristics import InTrackOrder, Matching
+from fewmask.minvis.mask2former import Mask2FormerSegmenter
 from fewmask.minvis.pixels import Frames
 from fewmask.minvis.segmenter import QuerySegmenter, SegmenterOutput
 from fewmask.minvis.stream import MinVIS
+from fewmask.minvis.stream_settings import StreamSettings
 from fewmask.pipelines.benchmarks.bench import Record, record_of
 
 MATCHINGS: tuple[Matching, ...] = ("heuristics", "both", "query")
+CLIP, WINDOW = "clip", 30
+"""The row of the baseline that looks at windows of so many frames."""
+
+
+def ways_of(segmenter: QuerySegmenter) -> tuple[str, ...]:
+    """The matchings, and `CLIP` for the network whose decoder can look at several frames."""
+    return (*MATCHINGS, CLIP) if isinstance(segmenter, Mask2FormerSegmenter) else MATCHINGS
 
 
 class Recorded:
@@ -62,21 +72,26 @@ def category_ids(segmenter: QuerySegmenter, dataset: YtvisDataset) -> list[int] 
 
 def video_tracks(
     segmenter: QuerySegmenter, video: YtvisVideo, images: Path, ids: list[int] | None, first_id: int = 1,
-    matchings: Sequence[Matching] = MATCHINGS,
+    ways: Sequence[str] = MATCHINGS,
 ) -> dict[str, list[Record]]:  # fmt: skip
-    """The ten best tracks of a video by matching.
+    """The ten best tracks of a video by way of linking.
 
     Args:
         ids: as `category_ids` gives them.
         first_id: category of the tracks where that is None.
+        ways: of `ways_of`.
     """
     recorded: Any = Recorded(segmenter)
     found: dict[str, list[Record]] = {}
-    for matching in matchings:
+    for way in ways:
         recorded.reset()
-        model = MinVIS(recorded if matching == "query" else InTrackOrder(recorded, matching))
-        tracks = model.segment([images / name for name in video.file_names]).tracks
-        found[matching] = [
+        model, settings = MinVIS(recorded), StreamSettings()
+        if way == CLIP and isinstance(segmenter, Mask2FormerSegmenter):
+            model, settings = MinVIS(ClipMask2Former(segmenter, window=WINDOW)), StreamSettings(batch=WINDOW)
+        elif way != "query":
+            model = MinVIS(InTrackOrder(recorded, cast(Matching, way)))
+        tracks = model.segment([images / name for name in video.file_names], settings).tracks
+        found[way] = [
             record_of(video.id, first_id if ids is None else ids[track.category_id - 1], track.score, track.masks)
             for track in tracks
         ]
