@@ -1,4 +1,4 @@
-"""The clip baseline: one set of queries over a window, equal to transformers' decoder run on the frames side by side."""
+"""The clip baseline: one set of queries over a window, equal to transformers' decoder on frames side by side."""
 
 import copy
 import math

@@ -33,7 +33,10 @@ MINVIS: Mapping[str, Mapping[str, Figures]] = {
         "limited range": _tracks(39.6, 63.2, 41.0, 18.2, 43.0), "clip": _tracks(25.8, 46.5, 24.4, 13.7, 32.2),
     },
 }  # fmt: skip
-"""Swin-L, the mean of three seeds; clip is Mask2Former-VIS, trained on clips; its ResNet-50 on all frames has 47.4, 44.2 and 25.0 AP."""
+"""Swin-L, the mean of three seeds; clip is Mask2Former-VIS, trained on clips.
+
+Its ResNet-50 on all frames has 47.4, 44.2 and 25.0 AP.
+"""
 
 FSVOS: Mapping[str, Figures] = {
     "fold 1": {"J": 50.6, "F": 51.3}, "fold 2": {"J": 70.9, "F": 66.9}, "fold 3": {"J": 68.8, "F": 65.2},
