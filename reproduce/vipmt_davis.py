@@ -28,6 +28,7 @@ from fewmask.metrics.region import region_similarity
 from fewmask.metrics.video_consistency import vc_vipmt
 from fewmask.minvis.stream import MinVIS
 from fewmask.pipelines.class_instances import QueryInstances
+from fewmask.pipelines.kinship import Kinship
 from fewmask.vipmt.letterbox import Letterbox, normalise
 from fewmask.vipmt.model import VIPMT, clips_of
 from fewmask.vipmt.network import VIPMTNetwork
@@ -82,7 +83,8 @@ def by_objects(
 ) -> Iterator[np.ndarray]:
     """The MinVIS objects that lie in the class, all together."""
     stream = ClipStream(network, fit_support(network, supports), seed=seed)
-    objects = QueryInstances(segmenter, outlines=True)
+    kinship = Kinship.of_supports(segmenter.segmenter, supports)
+    objects = QueryInstances(segmenter, outlines=True, kinship=kinship)
     for clip in clips_of(frames, network.config.clip_length):
         for result in objects.step(clip, stream.step(clip)):
             masks = [mask for mask in result.masks if mask is not None]

@@ -12,6 +12,7 @@ from fewmask.media.frames import Frame
 from fewmask.media.results import FrameResult
 from fewmask.minvis.stream import MinVIS
 from fewmask.pipelines.class_instances import CLASS_STRIDE, QueryInstances, UntrackedPieces, outlined, separated
+from fewmask.pipelines.kinship import Kinship
 from fewmask.pipelines.tracks_apart import TracksApart
 from fewmask.vipmt.instances import components
 
@@ -170,3 +171,39 @@ def test_objects_go_on_from_a_state(cut):
     found = first.step(frames[:cut], classes[:cut]) if cut else []
     second.restore(json.loads(json.dumps(first.state())))
     assert [*found, *second.step(frames[cut:], classes[cut:])] == expected
+
+
+def kin(*tracks):
+    """Kinship with one class: of each (id, belief) how much of it is the class's."""
+    kinship = Kinship([np.array([1.0, 0.0])])
+    for track_id, share in tracks:
+        kinship.see({track_id: np.array([share, 1 - share], np.float32)})
+    return kinship
+
+
+def test_sure_kin_is_of_the_class_though_the_class_mask_missed_it():
+    dog, woman = box(4, 4, 20, 12), box(4, 30, 20, 12)
+    tracks = tracks_result([(1, 0.9, dog), (2, 0.8, woman)])
+    coarse = class_result(0, woman)  # the class mask lies on the woman
+    assert outlined(coarse, tracks, {}, UntrackedPieces()).track_ids == (2 + CLASS_STRIDE * 0,)
+    result = outlined(coarse, tracks, {}, UntrackedPieces(), kin((1, 0.95), (2, 0.02)), set())
+    assert result.track_ids == (1,)
+    assert np.array_equal(rle.decode(result.masks[0]), dog)
+
+
+def test_where_sure_kin_was_seen_pieces_of_the_class_mask_are_shown_no_more():
+    dog, elsewhere = box(4, 4, 20, 12), box(30, 40, 10, 20)
+    tracks, explained = tracks_result([(1, 0.9, dog)]), set()
+    with_kin = outlined(class_result(0, elsewhere), tracks, {}, UntrackedPieces(), kin((1, 0.95)), explained)
+    assert with_kin.track_ids == (1,)
+    assert explained == {0}
+    without = outlined(class_result(0, elsewhere), tracks, {}, UntrackedPieces(), kin((1, 0.6)), set())
+    assert without.track_ids == (-1,)
+
+
+def test_what_is_neither_kin_nor_stranger_is_left_to_the_class_mask():
+    dog = box(4, 4, 20, 12)
+    tracks = tracks_result([(1, 0.9, dog)])
+    for share, ids in ((0.5, (1,)), (0.01, ())):
+        found = outlined(class_result(0, dog), tracks, {}, UntrackedPieces(), kin((1, share)), set())
+        assert found.track_ids == ids, share

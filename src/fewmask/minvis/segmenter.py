@@ -24,6 +24,7 @@ class SegmenterOutput:
         query_embeddings: [T, Q, C], the tracking embedding: normalised decoder output, before the mask MLP.
         padded_size: (H, W) of the network's input, to which masks are up-sampled first.
         image_size: (H, W) of the resized frame inside it (top left), to which masks are cropped next.
+        name_logits: [T, Q, names], where the class logits tell a name only when it is sure; None = they tell all.
     """
 
     class_queries_logits: Tensor
@@ -31,6 +32,13 @@ class SegmenterOutput:
     query_embeddings: Tensor
     padded_size: tuple[int, int]
     image_size: tuple[int, int]
+    name_logits: Tensor | None = None
+
+    def name_probabilities(self, frame: int) -> Tensor:
+        """What each query of a frame is, if it is anything: probabilities [Q, names] without "no object"."""
+        if self.name_logits is not None:
+            return self.name_logits[frame].float().softmax(-1)
+        return self.class_queries_logits[frame, :, :-1].float().softmax(-1)
 
 
 class QuerySegmenter(Protocol):

@@ -50,6 +50,9 @@ class TrackStream:
         )
         self._encoder: MaskEncoder | None = None
         self._whole = True  # the last batch had its full length
+        self.names: list[dict[int, npt.NDArray[np.float32]]] = []
+        """For each frame of the last batch, by track id: probabilities of the segmenter's names for what is seen there,
+        however unsure (`SegmenterOutput.name_probabilities`)."""
         segmenter.reset()
 
     @property
@@ -115,6 +118,7 @@ class TrackStream:
             low = (output.masks_queries_logits.shape[-2], output.masks_queries_logits.shape[-1])
             self._encoder = MaskEncoder(low, output.padded_size, output.image_size, size)
         results = []
+        self.names = []
         for position, frame in enumerate(frames):
             logits, masks = output.class_queries_logits[position], output.masks_queries_logits[position]
             quality = mask_quality(masks.float()) if self._by_quality else None
@@ -129,6 +133,8 @@ class TrackStream:
                 slots = kept_slots(self._tracker, own, self._settings)
             encoded = self._encoder.encode(as_numpy(masks[torch.from_numpy(order[slots])]))
             results.append(_frame_result(frame, size, self._tracker, slots, encoded))
+            names = as_numpy(output.name_probabilities(position))[order[slots]]
+            self.names.append(dict(zip(self._tracker.ids[slots].tolist(), names, strict=True)))
         return results
 
 

@@ -12,6 +12,7 @@ from fewmask.media.frames import Frame
 from fewmask.media.results import FrameResult
 from fewmask.minvis.stream import MinVIS
 from fewmask.minvis.stream_settings import StreamSettings
+from fewmask.pipelines.kinship import Kinship
 from fewmask.pipelines.tracks_apart import Mask, ShownTrack, TracksApart
 from fewmask.vipmt.instances import InstanceLinker, components
 
@@ -19,6 +20,9 @@ MIN_INSIDE = 0.5
 """Share of a track's mask that must lie in the class mask for it to be an object of the class."""
 MIN_INSIDE_PIECE = 0.2
 """The same for what a track of the class held besides its own: one query for both is evidence that they are alike."""
+SURE_KIN, LEAST_KIN = 0.85, 0.5
+"""Kinship with the supports' objects from which a track is of the class whatever the class mask says, and below which
+it is not. Both were chosen on held-out COCO pictures, where of all objects the class mask alone tells few apart."""
 MOST_TRACKS = 50
 """MinVIS tracks looked at in a frame, best first."""
 CLASS_STRIDE = 1000
@@ -39,10 +43,13 @@ class QueryInstances:
     Args:
         model: any MinVIS; its classes do not matter.
         outlines: objects have MinVIS's outlines (`outlined`); otherwise they share out the class mask (`separated`).
+        kinship: with the supports of the classes; only outlines ask for it.
     """
 
-    def __init__(self, model: MinVIS, *, outlines: bool = False) -> None:
+    def __init__(self, model: MinVIS, *, outlines: bool = False, kinship: Kinship | None = None) -> None:
         self._overlaps: Overlaps | None = {} if outlines else None
+        self._kinship = kinship
+        self._explained: set[int] = set()
         self._apart = TracksApart()
         self._tracks = model.open_stream(StreamSettings(top_k=MOST_TRACKS, mode="exact"))
         self._pieces = UntrackedPieces()
@@ -52,8 +59,12 @@ class QueryInstances:
         masks = [self._apart.step(found) for found in self._tracks.step(frames)]
         if self._overlaps is None:
             return [separated(result, found, self._pieces) for result, found in zip(results, masks, strict=True)]
-        overlaps = self._overlaps
-        return [outlined(result, found, overlaps, self._pieces) for result, found in zip(results, masks, strict=True)]
+        shown = []
+        for result, found, names in zip(results, masks, self._tracks.names, strict=True):
+            if self._kinship is not None:
+                self._kinship.see(names)
+            shown.append(outlined(result, found, self._overlaps, self._pieces, self._kinship, self._explained))
+        return shown
 
     def state(self) -> dict[str, Any]:
         """What going on needs, as plain JSON values."""
@@ -63,6 +74,8 @@ class QueryInstances:
             "overlaps": overlaps,
             "apart": self._apart.state(),
             "pieces": self._pieces.state(),
+            "kinship": None if self._kinship is None else self._kinship.state(),
+            "explained": sorted(self._explained),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -70,6 +83,9 @@ class QueryInstances:
         self._tracks.restore(state["tracks"])
         self._apart.restore(state["apart"])
         self._pieces.restore(state["pieces"])
+        self._explained = set(state["explained"])
+        if self._kinship is not None:
+            self._kinship.restore(state["kinship"])
         if state["overlaps"] is not None:
             self._overlaps = {track_id: list(counts) for track_id, counts in state["overlaps"]}
 
@@ -132,26 +148,39 @@ def separated(result: FrameResult, tracks: Sequence[ShownTrack], pieces: Untrack
 
 
 def outlined(
-    result: FrameResult, tracks: Sequence[ShownTrack], overlaps: Overlaps, pieces: UntrackedPieces
+    result: FrameResult,
+    tracks: Sequence[ShownTrack],
+    overlaps: Overlaps,
+    pieces: UntrackedPieces,
+    kinship: Kinship | None = None,
+    explained: set[int] | None = None,
 ) -> FrameResult:
     """One frame's objects of each class, as MinVIS outlines them.
 
     A track belongs to the class that most of its masks so far lay in, from `MIN_INSIDE` on: the whole past decides, so
     that a coarse class mask in one frame does not lose an object. For a piece that another track of the class held
-    `MIN_INSIDE_PIECE` is enough. Better tracks take pixels first, and one that loses
-    half of its own is a second look at the same object. A class mask of which the objects cover less than `MIN_COVERED`
-    is not explained by them: what they leave of it is shown as well, every piece as an object of its own.
+    `MIN_INSIDE_PIECE` is enough. Where kinship is known it has the first word: from `SURE_KIN` on a track is of the
+    class, below `LEAST_KIN` it is not. Better tracks take pixels first, and one that loses half of its own is a second
+    look at the same object.
+
+    A class mask of which the objects cover less than `MIN_COVERED` is not explained by them: what they leave of it is
+    shown as well, every piece as an object of its own, but for what is an object of another kind. Once sure kin was
+    seen, MinVIS does see the class's objects, and pieces are shown no more.
 
     Args:
         result: one row per class, id = class number from 1, with its mask and confidence.
         tracks: ids and masks of MinVIS's objects, best first, each id once.
         overlaps: of the frames before; this frame is added.
         pieces: of the frames before; this frame's are added.
+        kinship: of the tracks with the classes.
+        explained: numbers of the classes whose sure kin was seen; this frame's are added.
     """
+    explained = set() if explained is None else explained
     nothing = np.zeros(result.size, dtype=bool)
     classes = [nothing if mask is None else rle.decode(mask) for mask in result.masks]
     rows: list[tuple[int, int, float, rle.Rle]] = []
     taken = nothing.copy()
+    others = [nothing.copy() for _ in classes]  # what is an object, but none of the class
     covered = np.zeros(len(classes))
     shown: dict[int, int] = {}
     for track_id, mask, held_by in tracks:
@@ -160,9 +189,19 @@ def outlined(
         account = track_id if held_by is None else ~track_id  # what it does elsewhere says nothing of the piece
         past = overlaps.get(account, [0] * len(now))
         total, *inside = overlaps[account] = [before + added for before, added in zip(past, now, strict=True)]
-        number = int(np.argmax(inside)) if inside else 0
+        kin = [None] * len(inside) if kinship is None else kinship.of(track_id)
+        number = _likeliest(inside, total, kin)
+        for other, its in zip(others, kin, strict=True):
+            if its is not None and its < LEAST_KIN:
+                np.logical_or(other, mask, out=other)
+        if number is None or 2 * int(free.sum()) < area:
+            continue
+        its = kin[number]
         needed = MIN_INSIDE if held_by is None or shown.get(held_by) != number else MIN_INSIDE_PIECE
-        if not inside or inside[number] < needed * total or 2 * int(free.sum()) < area:
+        if its is not None and its >= SURE_KIN:
+            needed = 0.0
+            explained.add(number)
+        if inside[number] < needed * total or (its is not None and its < LEAST_KIN):
             continue
         shown[track_id] = number
         taken |= free
@@ -171,12 +210,19 @@ def outlined(
             (CLASS_STRIDE * number + track_id, result.category_ids[number], result.scores[number], rle.encode(free))
         )
     for number, of_class in enumerate(classes):
-        rest = of_class & ~taken
-        if covered[number] < MIN_COVERED * of_class.sum():
+        rest = of_class & ~taken & ~others[number]
+        if number not in explained and covered[number] < MIN_COVERED * of_class.sum():
             untracked = pieces.name(number, len(classes), rest)
             kind = result.category_ids[number], result.scores[number]
             rows += [(name, *kind, rle.encode(piece)) for name, piece in untracked]
     return _result_of(result, rows)
+
+
+def _likeliest(inside: Sequence[int], total: int, kinship: Sequence[float | None]) -> int | None:
+    """The class that a track would be of: by its share in the class mask, and by kinship where that is known."""
+    if not inside or not total:
+        return None
+    return int(np.argmax([pixels / total + (kin or 0.0) for pixels, kin in zip(inside, kinship, strict=True)]))
 
 
 def _result_of(result: FrameResult, rows: Sequence[tuple[int, int, float, rle.Rle]]) -> FrameResult:

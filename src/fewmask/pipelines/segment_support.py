@@ -16,6 +16,7 @@ from fewmask.minvis.stream import MinVIS
 from fewmask.models.weights_input import weights_input
 from fewmask.pipelines.class_instances import QueryInstances
 from fewmask.pipelines.early_checks import SourceFacts
+from fewmask.pipelines.kinship import Kinship
 from fewmask.pipelines.runner import open_run, stream_to_directory
 from fewmask.pipelines.segment_request import ClassShown, RunOptions, objects_asked
 from fewmask.vipmt.model import BUNDLED, VIPMT, FittedVIPMT, clips_of
@@ -33,17 +34,22 @@ class ClassStream:
     Args:
         instances: one of `ClassShown.INSTANCES` but ``auto``; ``minvis`` and ``objects`` run the bundled class-agnostic
             MinVIS beside it, the first to take the class mask apart, the second for its outlines.
+        supports: what ``fitted`` was fitted to; ``objects`` compares what MinVIS sees in them and in the video.
         seed: of the choice of memory frames.
     """
 
     live_tracks = None
 
-    def __init__(self, fitted: FittedVIPMT, *, instances: str = "none", seed: int = 0) -> None:
+    def __init__(
+        self, fitted: FittedVIPMT, *, instances: str = "none", supports: SupportSet | None = None, seed: int = 0
+    ) -> None:
         self._fitted = fitted
         self._objects: QueryInstances | None = None
         if instances in ("minvis", "objects"):
             model = MinVIS.from_pretrained(device=str(fitted.network.device), precision="fp32")
-            self._objects = QueryInstances(model, outlines=instances == "objects")
+            outlines = instances == "objects"
+            kin = Kinship.of_supports(model.segmenter, supports) if outlines and supports is not None else None
+            self._objects = QueryInstances(model, outlines=outlines, kinship=kin)
         self._clips = ClipStream(fitted.network, fitted.support, seed=seed, instances=instances == "components")
         self._length = fitted.network.config.clip_length
         self._whole = True  # the last clip had its full length
@@ -105,7 +111,7 @@ def run_class_shown(
         },
     )
     with run:
-        stream = ClassStream(model.fit(supports), instances=instances, seed=request.seed)
+        stream = ClassStream(model.fit(supports), instances=instances, supports=supports, seed=request.seed)
         return stream_to_directory(stream, options, run, outputs, progress=progress)
 
 

@@ -87,6 +87,7 @@ class DenseSegmenter(nn.Module):
             query_embeddings=identities,
             padded_size=(pixels.shape[-2], pixels.shape[-1]),
             image_size=image_size,
+            name_logits=classes,
         )
 
     def reset(self) -> None:

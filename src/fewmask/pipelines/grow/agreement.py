@@ -5,7 +5,7 @@ Of a track and a kind five things are asked, each answered in [0, 1]:
 - *look*: does it resemble the kind's examples more than anything that is not meant (embeddings)?
 - *inside*: does it lie in the few-shot network's class mask (VIPMT)?
 - *foreground*: does the background network take it for an object (the appearance term of the Bayesian objective)?
-- *steady*: does it stay where it was from frame to frame (its consistency term)?
+- *steady*: does it keep its shape from frame to frame (its consistency term)?
 - *score*: how sure is the segmenter?
 
 The confidence is their weighted geometric mean: one witness who says no is enough against, however loud the others are.
@@ -20,8 +20,15 @@ import numpy as np
 from fewmask.pipelines.grow.find import FoundTrack
 from fewmask.pipelines.grow.groups import Vectors
 
-LOOK_SCALE = 0.06
-"""Difference of cosines at which *look* is 0.73: about the spread of likeness within a kind."""
+LIKE, UNLIKE, DOUBT = 15.0, 6.0, 4.0
+"""*look* is the logistic of LIKE x likeness to the examples - UNLIKE x likeness to what is not meant - DOUBT.
+
+Fitted to objects that the segmenter finds in held-out COCO pictures, by two and by five examples of a class among 60
+others: at *look* 0.5 precision is 0.84 and 0.89, recall 0.79 and 0.92. That likeness weighs more than unlikeness lets
+two examples speak against hundreds of others, one of which is always near.
+"""
+NOTHING_ELSE = 0.35
+"""Likeness to what is not meant where nothing is known of it: that of most objects of other kinds."""
 WEIGHTS = {"look": 2.0, "inside": 1.0, "foreground": 1.0, "steady": 0.5, "score": 0.5}
 KEEP = 0.5
 """Confidence from which a track is kept."""
@@ -68,18 +75,20 @@ def judge(
 
     Args:
         track: of the stage find.
-        vector: unit [D], what it looks like.
-        kinds: per kind the unit vectors [n, D] of its examples.
-        others: unit vectors [m, D] of what is not meant, possibly none.
+        vector: [D], what it looks like (`TrackLooks.embed`).
+        kinds: per kind the vectors [n, D] of its examples.
+        others: vectors [m, D] of what is not meant, possibly none.
         keep: least confidence of a kept track.
     """
     alike = np.array([_nearest(vector, examples) for examples in kinds])
     against = _nearest(vector, others) if len(others) else -1.0
     verdicts = []
     for kind, own in enumerate(alike.tolist()):
-        rivals = [against, *np.delete(alike, kind).tolist()]
+        rivals = np.delete(alike, kind).tolist()
+        nearest = max([against, *rivals])
+        look = _logistic(LIKE * own - UNLIKE * (nearest if nearest > -1 else NOTHING_ELSE) - DOUBT)
         evidence = Evidence(
-            look=1 / (1 + math.exp(-(own - max(rivals)) / LOOK_SCALE)) if max(rivals) > -1 else max(own, 0.0),
+            look=min([look, *(_logistic(LIKE * (own - rival)) for rival in rivals)]),
             inside=track.share_inside(kind),
             foreground=float(np.mean(track.foreground)) if track.foreground else 0.5,
             steady=float(np.mean(track.steady)) if track.steady else 0.5,
@@ -89,6 +98,10 @@ def judge(
         sure = confidence >= keep and evidence.look >= 0.5
         verdicts.append(Verdict(kind, evidence, "kept" if sure else "unsure" if confidence >= UNSURE else "other"))
     return max(verdicts, key=lambda verdict: verdict.evidence.confidence)
+
+
+def _logistic(value: float) -> float:
+    return 1 / (1 + math.exp(-max(-60.0, min(60.0, value))))
 
 
 def _nearest(vector: Vectors, examples: Vectors) -> float:

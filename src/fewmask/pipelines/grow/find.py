@@ -52,7 +52,7 @@ class FoundTrack:
         inside: per kind, pixels that lay in its class mask.
         pixels: of all masks.
         foreground: probabilities of an object inside the mask, of the frames that were asked about.
-        steady: IoU of neighbouring masks.
+        steady: IoU of neighbouring masks laid upon one another, so that moving is no fault.
     """
 
     track: int
@@ -249,8 +249,7 @@ def _add_frame(
         if not area:
             continue
         if track.masks:
-            last = next(reversed(track.masks.values()))
-            track.steady.append(float(rle.iou_matrix([mask], [last])[0, 0]))
+            track.steady.append(_same_shape(pixels, rle.decode(next(reversed(track.masks.values())))))
         track.masks[objects.index] = mask
         track.scores[objects.index] = score
         track.pixels += area
@@ -258,3 +257,18 @@ def _add_frame(
             track.inside[kind] += int((pixels & of_class).sum())
         if foreground is not None:
             track.foreground.append(float(foreground[pixels].mean()))
+
+
+def _same_shape(first: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_]) -> float:
+    """IoU of two masks after their centres of gravity were laid upon one another, in [0, 1]."""
+    places = [np.argwhere(mask) for mask in (first, second)]
+    if not len(places[0]) or not len(places[1]):
+        return 0.0
+    moved = [at - np.floor(at.mean(0)).astype(int) for at in places]
+    least = np.minimum(moved[0].min(0), moved[1].min(0))
+    height, width = np.maximum(moved[0].max(0), moved[1].max(0)) - least + 1
+    flat = [(at[:, 0] - least[0]) * width + at[:, 1] - least[1] for at in moved]
+    canvas = np.zeros(height * width, np.uint8)
+    canvas[flat[0]] += 1
+    canvas[flat[1]] += 1
+    return float((canvas == 2).sum() / (canvas > 0).sum())

@@ -4,15 +4,14 @@ import numpy as np
 
 from fewmask.errors import VideoError
 from fewmask.media import rle
-from fewmask.media.frame_source import RgbImage
 from fewmask.pipelines.grow.find import FoundVideo
 from fewmask.pipelines.grow.groups import Vectors
-from fewmask.pipelines.grow.track_looks import VIEWS, TrackLooks
-from fewmask.pipelines.grow.track_views import object_picture, pictures_of
+from fewmask.pipelines.grow.track_looks import VIEWS, SeenObject, TrackLooks
+from fewmask.pipelines.grow.track_views import pictures_of
 
 
 def look_at(found: FoundVideo, looks: TrackLooks, *, views: int = VIEWS) -> dict[int, Vectors]:
-    """Unit vectors [D] by track id; tracks whose frames cannot be read any more are left out.
+    """Vectors [D] by track id; tracks whose frames cannot be read any more are left out.
 
     Args:
         found: of the stage find.
@@ -24,15 +23,16 @@ def look_at(found: FoundVideo, looks: TrackLooks, *, views: int = VIEWS) -> dict
         for index in chosen_frames({index: rle.area(mask) for index, mask in track.masks.items()}, views):
             wanted.setdefault(index, []).append(track.track)
     masks = {track.track: track.masks for track in found.tracks}
-    pictures: dict[int, list[RgbImage]] = {}
+    seen: dict[int, list[SeenObject]] = {}
     try:
         for index, rgb in pictures_of(found.source, wanted):
-            for track_id in wanted[index]:
-                pictures.setdefault(track_id, []).append(object_picture(rgb, masks[track_id][index]))
+            objects = looks.objects(rgb, [masks[track_id][index] for track_id in wanted[index]])
+            for track_id, view in zip(wanted[index], objects, strict=True):
+                seen.setdefault(track_id, []).append(view)
     except VideoError:
         pass  # it broke off here before; what came is looked at
-    ids = sorted(pictures)
-    return dict(zip(ids, looks.embed([pictures[track_id] for track_id in ids]), strict=True))
+    ids = sorted(seen)
+    return dict(zip(ids, looks.embed([seen[track_id] for track_id in ids]), strict=True))
 
 
 def chosen_frames(areas: dict[int, int], views: int) -> list[int]:

@@ -10,13 +10,12 @@ import numpy as np
 from fewmask.datasets.json_file import load_object
 from fewmask.errors import DatasetError, VideoError
 from fewmask.media.atomic import write_json
-from fewmask.media.frame_source import RgbImage
 from fewmask.mining.mined_dataset import in_order
 from fewmask.pipelines.grow.group_sheet import draw_group
 from fewmask.pipelines.grow.groups import Group, Vectors, cluster, resembling
 from fewmask.pipelines.grow.kinds import read_vectors, write_vectors
-from fewmask.pipelines.grow.track_looks import VIEWS, TrackLooks
-from fewmask.pipelines.grow.track_views import SeenTrack, TrackView, mined_pictures, mined_tracks, object_picture
+from fewmask.pipelines.grow.track_looks import VIEWS, SeenObject, TrackLooks
+from fewmask.pipelines.grow.track_views import SeenTrack, TrackView, mined_pictures, mined_tracks
 
 FILE = "groups.json"
 VECTORS = "vectors.npy"
@@ -54,7 +53,7 @@ def group_tracks(
         name: of that group.
     """
     tracks: list[SeenTrack] = []
-    pictures: list[list[RgbImage]] = []
+    views: list[list[SeenObject]] = []
     for video in in_order(results):
         for track in mined_tracks(video, keep_every, views=VIEWS):
             try:
@@ -62,8 +61,8 @@ def group_tracks(
             except VideoError:
                 continue  # a picture that was moved away costs its track
             tracks.append(track)
-            pictures.append([object_picture(rgb, mask) for rgb, mask in seen])
-    vectors = looks.embed(pictures)
+            views.append([view for rgb, mask in seen for view in looks.objects(rgb, [mask])])
+    vectors = looks.embed(views)
     confidences, videos = [track.confidence for track in tracks], [track.video for track in tracks]
     if hint is None:
         groups = cluster(vectors, confidences, videos)
@@ -80,7 +79,10 @@ def group_tracks(
             f"confidence {group.confidence:.2f}"
         )
         rows = [
-            (f"{tracks[place].video}\ntrack {tracks[place].track}\nlikeness {likeness:.2f}", pictures[place])
+            (
+                f"{tracks[place].video}\ntrack {tracks[place].track}\nlikeness {likeness:.2f}",
+                [view.picture for view in views[place]],
+            )
             for place, likeness in zip(group.members, group.likeness, strict=True)
         ]
         draw_group(folder / f"group-{group.number:02d}.jpg", title, rows)

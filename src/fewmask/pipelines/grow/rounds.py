@@ -1,5 +1,6 @@
 """One round of the loop, as the run and its report speak of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fewmask.pipelines.grow.stages import Stage
@@ -18,3 +19,8 @@ class Round:
     number: int
     stages: dict[str, Stage]
     agreement: float | None
+
+
+def rose(rounds: Sequence[Round]) -> bool:
+    """Whether agreement on held-out videos rose in the last round; the first has nothing to compare with."""
+    return len(rounds) < 2 or (rounds[-1].agreement or 0) > (rounds[-2].agreement or 0)

@@ -22,6 +22,7 @@ from fewmask.minvis.stream import MinVIS
 from fewmask.models.device import resolve_device
 from fewmask.pipelines.grow.group_choice import choose
 from fewmask.pipelines.grow.group_stage import group_tracks, read_groups
+from fewmask.pipelines.grow.groups import Vectors
 from fewmask.pipelines.grow.hint import read_hint
 from fewmask.pipelines.grow.kind_stage import grouped_kinds, next_kinds, shown_kind
 from fewmask.pipelines.grow.kinds import Kinds, read_kinds
@@ -30,13 +31,12 @@ from fewmask.pipelines.grow.measure import agreement
 from fewmask.pipelines.grow.report_page import write_report
 from fewmask.pipelines.grow.request import GrowRequest
 from fewmask.pipelines.grow.retrieve_stage import clips_for, videos_for
-from fewmask.pipelines.grow.rounds import Round
+from fewmask.pipelines.grow.rounds import Round, rose
 from fewmask.pipelines.grow.search_stage import find_stage, keep_stage, read_judged
 from fewmask.pipelines.grow.stages import Stage, Stages
 from fewmask.pipelines.grow.support_pictures import Example
 from fewmask.pipelines.grow.teach import teach_background, teach_segmenter
 from fewmask.pipelines.grow.track_looks import TrackLooks
-from fewmask.pipelines.grow.track_views import object_picture
 from fewmask.pipelines.mine import MinvisProposals, run_mine
 from fewmask.pipelines.mine_request import MineRequest
 from fewmask.retrieval.embedders import FIXED, SMALL, load_embedder
@@ -121,7 +121,7 @@ class _Loop:
                 break
             done, before = self._round(number, pool, mined, groups, before)
             rounds.append(done)
-            if before is None or not self._rose(rounds):
+            if before is None or not rose(rounds):
                 break
         return self._finish(rounds, mined, groups)
 
@@ -222,8 +222,11 @@ class _Loop:
     def _looks(self) -> TrackLooks:
         if self._looks_loaded is None:
             embedders = [load_embedder(name, device=self._device) for name in (FIXED, SMALL)]
-            self._looks_loaded = TrackLooks(embedders)
+            self._looks_loaded = TrackLooks(embedders, MinVIS.from_pretrained(device=self._device).segmenter)
         return self._looks_loaded
+
+    def _look_of(self, shown: Sequence[Example]) -> Vectors:
+        return self._looks.embed([self._looks.objects(example.rgb, [example.mask]) for example in shown])
 
     def _hint(self) -> tuple[list[Example], list[Example]]:
         return read_hint(self._request.like, lambda: MinvisProposals(self._request.weights, self._device).propose)
@@ -233,7 +236,7 @@ class _Loop:
         hint = None
         if request.like:
             shown, _ = self._hint()
-            hint = self._looks.embed([[object_picture(example.rgb, example.mask)] for example in shown])
+            hint = self._look_of(shown)
         results = [dataset / "results" / name for name in mined.outcome["results"]]
         return group_tracks(folder, dataset, results, request.keep_every, self._looks, hint=hint, name=request.name)
 
@@ -252,8 +255,9 @@ class _Loop:
         else:
             tracks = read_groups(groups.folder)
             if request.like:
-                hint_vectors = self._looks.embed([[object_picture(e.rgb, e.mask)] for e in shown])
-                made = shown_kind(request.name, shown, not_shown, hint_vectors, tracks, mined.folder / "dataset")
+                made = shown_kind(
+                    request.name, shown, not_shown, self._look_of(shown), tracks, mined.folder / "dataset"
+                )
             else:
                 choice = choose(tracks.groups, request.choice, most=request.most)
                 if not choice.taught:
@@ -296,10 +300,6 @@ class _Loop:
         """The weights in use, by where they come from: the run's own are known by the stage that made them."""
         path = Path(self._weights)
         return str(path.relative_to(self._request.out)) if path.is_relative_to(self._request.out) else self._weights
-
-    @staticmethod
-    def _rose(rounds: Sequence[Round]) -> bool:
-        return len(rounds) < 2 or (rounds[-1].agreement or 0) > (rounds[-2].agreement or 0)
 
     def _finish(self, rounds: Sequence[Round], mined: Stage, groups: Stage) -> GrowSummary:
         """The best round's dataset and weights under names that do not change, and the report."""
