@@ -48,6 +48,26 @@ def test_memory_changes_the_result(network):
     assert not torch.equal(remembered.logits, network(query, support, masks).logits)
 
 
+@torch.no_grad()
+def test_softmaxes_apart_are_those_of_the_equations(network):
+    """Eq 2 looks at supports alone, eq 13 at memory alone."""
+    query, support, masks = scene()
+    apart = VIPMTNetwork(replace(network.config, exemplar_softmax="apart")).eval()
+    apart.load_state_dict(network.state_dict())
+    assert torch.equal(apart(query, support, masks).logits, network(query, support, masks).logits)  # no memory
+    joint = network(query, support, masks, query[:2], masks[:2]).iterations[0].clip_prototype
+    assert not torch.equal(joint, apart(query, support, masks, query[:2], masks[:2]).iterations[0].clip_prototype)
+    iteration = apart.transformer.iterations[0]
+    shown = apart.exemplars(apart.encode(support), masks)
+    recalled = apart.exemplars(apart.encode(query[:2]), masks[:2])
+    together = apart.exemplars(apart.encode(torch.cat((support, query[:2]))), torch.cat((masks, masks[:2])))
+    start = apart.transformer.prototype
+    found = iteration._exemplar_prototypes(start, together, len(support))
+    for alone, ours in zip((shown, recalled), found, strict=True):
+        expected, _ = iteration._exemplar_prototypes(start, alone, len(alone))
+        torch.testing.assert_close(ours, expected)
+
+
 @pytest.mark.parametrize("size", [(48, 80), (50, 83), (17, 9), (64, 200)])
 @pytest.mark.parametrize(("frames", "supports"), [(1, 1), (4, 2)])
 @torch.no_grad()

@@ -47,6 +47,9 @@ class VIPMTConfig:
     """``running`` repeats the released code, where the prior of frame t is the mean over the clip's frames 0..t."""
     frame_prototypes: bool = True
     """False leaves out eq 10-11: the clip prototype does all the work (rows "Baseline" and "+C" of Table 4)."""
+    exemplar_softmax: Literal["joint", "apart"] = "joint"
+    """``joint``, as released: with memory one softmax runs over the tokens of supports and memory together; ``apart``
+    one over each, as eq 2 and 13 have it."""
     bidirectional: bool = True
     """False starts the next iteration from the clip prototype (the one-way row of Table 5)."""
     iou_channels: Annotated[int, Field(ge=1, le=8192)] = 256
@@ -73,6 +76,8 @@ class VIPMTConfig:
             raise ConfigError(f"prior={self.prior!r} is unknown; use 'per_frame' or 'running'")
         if self.prior_features not in ("paper", "fused"):
             raise ConfigError(f"prior_features={self.prior_features!r} is unknown; use 'paper' or 'fused'")
+        if self.exemplar_softmax not in ("joint", "apart"):
+            raise ConfigError(f"exemplar_softmax={self.exemplar_softmax!r} is unknown; use 'joint' or 'apart'")
         for name in ("iterations", "clip_length", "prior_channels", "iou_channels", "iou_hidden"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)} must be at least 1")

@@ -68,7 +68,7 @@ class Iteration(nn.Module):
     def __init__(self, config: VIPMTConfig) -> None:
         super().__init__()
         channels, hidden, dropout = config.channels, config.feed_forward, config.attention_dropout
-        self.bidirectional = config.bidirectional
+        self.bidirectional, self.softmax_apart = config.bidirectional, config.exemplar_softmax == "apart"
         self.exemplar_attention = MaskedAttention(channels, dropout)  # shared by support and memory (section 5.1)
         self.exemplar_post = PostNorm(channels, hidden, dropout)
         self.clip_attention = MaskedAttention(channels, dropout)
@@ -125,12 +125,17 @@ class Iteration(nn.Module):
     ) -> tuple[Tensor, Tensor | float]:
         """G^s (eq 2) and G^m (eq 13).
 
-        Deviation from the equations, as released: with memory one softmax runs over support and memory tokens
-        together and the two parts are summed apart.
+        Deviation from the equations, as released, unless the softmaxes are ``apart``: with memory one softmax runs
+        over support and memory tokens together and the two parts are summed apart.
         """
         flat = exemplars.tokens.flatten(2).transpose(1, 2).flatten(0, 1)  # [(S + M) h w, C]
-        weights = self.exemplar_attention.weights(previous, flat, exemplars.masks.flatten())
+        inside = exemplars.masks.flatten()
         cut = supports * exemplars.masks[0].numel()
+        if self.softmax_apart and len(exemplars) > supports:
+            support = self.exemplar_attention(previous, flat[:cut], inside[:cut])
+            memory = self.exemplar_attention(previous, flat[cut:], inside[cut:])
+            return self.exemplar_post(support, previous), self.exemplar_post(memory, previous)
+        weights = self.exemplar_attention.weights(previous, flat, inside)
         support = self.exemplar_post(self.exemplar_attention.gather(weights[:cut], flat[:cut]), previous)
         if len(exemplars) == supports:
             return support, 0.0

@@ -139,3 +139,62 @@ def test_training_needs_something_to_start_from(fsvos, weights, tmp_path):
     request = BenchmarkRequest("fsvos", fsvos, tmp_path / "out", recipe=weights.parent / "vipmt.toml", device="cpu")
     with pytest.raises(ConfigError, match="--initial"):
         run_benchmark(request)
+
+
+def test_ablations_switch_parts_of_given_weights(fsvos, weights, tmp_path):
+    request = BenchmarkRequest(
+        "fsvos", fsvos, tmp_path / "out", ("directions",), str(weights), limit=1, repeats=1, device="cpu"
+    )
+    done = run_benchmark(request)
+    assert [table.title for table in done.tables] == ["Directions"]
+    assert set(table_of(done)["clip to frame"]) == {"J", "F", "VC7"}
+    assert table_of(done)["clip to frame"] != table_of(done)["bidirectional"]
+    assert "[61.4]" in done.page.read_text()
+
+
+@pytest.mark.slow
+def test_a_row_of_an_ablation_is_a_training(fsvos, weights, tmp_path):
+    recipe = weights.parent / "vipmt.toml"
+    request = BenchmarkRequest(
+        "fsvos", fsvos, tmp_path / "out", ("directions",), recipe=recipe, start_from=str(weights), limit=1, repeats=1,
+        device="cpu",
+    )  # fmt: skip
+    assert list(table_of(run_benchmark(request))) == ["clip to frame", "bidirectional"]
+    one_way = tmp_path / "out/fold-3/training_bidirectional-false_ccds-off_memory_length-0"
+    config = json.loads((one_way / "weights/config.json").read_text())
+    assert (config["bidirectional"], config["memory_length"]) == (False, 0)
+    both = json.loads((tmp_path / "out/fold-3/training_ccds-off_memory_length-0/weights/config.json").read_text())
+    assert both["bidirectional"]
+
+
+def test_a_part_that_was_never_trained_is_told(weights):
+    from dataclasses import replace
+
+    from fewmask.pipelines.benchmarks.fewshot_variants import Variant
+    from fewmask.vipmt.model import VIPMT
+    from fewmask.vipmt.network import VIPMTNetwork
+
+    whole = VIPMT.from_pretrained(weights, device="cpu").network
+    without = VIPMTNetwork(replace(whole.config, frame_prototypes=False))
+    with pytest.raises(ConfigError, match="trained without"):
+        Variant("+F", {"frame_prototypes": True}).tested_network(without)
+
+
+def test_every_row_of_an_ablation_has_the_papers_figures():
+    from fewmask.pipelines.benchmarks.fewshot_variants import TABLES
+    from fewmask.pipelines.benchmarks.paper import FSVOS_ABLATIONS
+
+    assert {name: [v.row for v in rows] for name, rows in TABLES.items()} == {
+        name: list(rows) for name, rows in FSVOS_ABLATIONS.items()
+    }
+
+
+def test_clips_of_one_frame_see_as_many_frames(weights):
+    from fewmask.pipelines.benchmarks.fewshot_variants import TABLES
+    from fewmask.pipelines.recipes import read_recipe
+    from fewmask.vipmt.train import VIPMTRecipe
+
+    recipe = read_recipe(weights.parent / "vipmt.toml", VIPMTRecipe)
+    changed = TABLES["components"][0].changed(recipe)
+    assert changed.clip_length * changed.clips == recipe.clip_length * recipe.clips
+    assert (changed.network.clip_length, changed.clip_length, changed.ccds) == (1, 1, "off")

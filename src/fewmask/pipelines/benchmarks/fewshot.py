@@ -5,7 +5,7 @@ In ``fold-N/<protocol>/`` lie the truth and the results of every run at the netw
 classes.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -25,8 +25,10 @@ from fewmask.metrics.fsvos import FsvosVideo, aggregate_fsvos
 from fewmask.metrics.fsvos_tracks import score_fsvos_tracks
 from fewmask.pipelines.benchmarks.bench import Bench, results_of
 from fewmask.pipelines.benchmarks.fewshot_episodes import EpisodeVideos
+from fewmask.pipelines.benchmarks.fewshot_variants import PLAIN, Variant
+from fewmask.pipelines.benchmarks.fewshot_variants import TABLES as VARIANTS
 from fewmask.pipelines.benchmarks.layout import check_frames
-from fewmask.pipelines.benchmarks.paper import FSVOS, FSVOS_TTI, MINI_VSPW
+from fewmask.pipelines.benchmarks.paper import FSVOS, FSVOS_ABLATIONS, FSVOS_TTI, MINI_VSPW
 from fewmask.pipelines.benchmarks.report import Row, Table, mean_row
 from fewmask.pipelines.recipes import read_recipe
 from fewmask.vipmt.model import VIPMT
@@ -60,6 +62,9 @@ def tables(bench: Bench) -> Iterator[Table]:
     for protocol in ("II", "I", "II-tti"):
         if protocol in bench.benchmark.tables and bench.request.wanted(protocol):
             yield _table(bench, data, protocol)
+    for name, variants in VARIANTS.items():
+        if name in bench.request.tables:  # only where asked for: each row is a training per fold
+            yield _ablation(bench, data, name, variants)
 
 
 class _YoutubeFsvos:
@@ -137,6 +142,21 @@ def _table(bench: Bench, data: _YoutubeFsvos | _MiniVspw, protocol: Protocol) ->
     return Table(f"Protocol {protocol}", tuple(rows), note)
 
 
+def _ablation(bench: Bench, data: _YoutubeFsvos | _MiniVspw, name: str, variants: Sequence[Variant]) -> Table:
+    """Rows are the means over folds of networks that are trained or tested differently; protocol II."""
+    given = bench.request.weights is not None
+    rows = []
+    for variant in variants:
+        if given and variant.needs_training:
+            continue
+        scored = [video for fold in fsvos_folds.FOLDS for video in _fold(bench, data, fold, "II", variant)]
+        scores = aggregate_fsvos(scored, {fold: data.novel(fold) for fold in fsvos_folds.FOLDS})
+        found = _row("mean", [scores.per_run[run,] for run in range(bench.repeats)], "II", {})
+        rows.append(replace(found, name=variant.row, paper=FSVOS_ABLATIONS[name][variant.row]))
+    how = "parts of the given weights, switched at test time" if given else "one network per row and fold"
+    return Table(name.capitalize(), tuple(rows), f"{how}; means over folds, protocol II, {bench.repeats} runs.")
+
+
 def _row(
     name: str, runs: list[dict[str, float | None]], protocol: Protocol, paper: Mapping[str, Mapping[str, float]]
 ) -> Row:
@@ -144,13 +164,16 @@ def _row(
     return mean_row(name, [{ours: run[key] for ours, key in names.items()} for run in runs], paper.get(name, {}))
 
 
-def _fold(bench: Bench, data: _YoutubeFsvos | _MiniVspw, fold: int, protocol: Protocol) -> list[FsvosVideo]:
-    weights = _weights(bench, data, fold)
+def _fold(
+    bench: Bench, data: _YoutubeFsvos | _MiniVspw, fold: int, protocol: Protocol, variant: Variant = PLAIN
+) -> list[FsvosVideo]:
+    weights = _weights(bench, data, fold, variant)
+    place = f"fold-{fold}/{protocol}" + (f"/{variant.row}" if variant.row else "")
     lists = _episodes(bench, data, fold, protocol)
 
     @cache
     def network() -> VIPMTNetwork:
-        return VIPMT.from_pretrained(weights, device=str(bench.device)).network
+        return variant.tested_network(VIPMT.from_pretrained(weights, device=str(bench.device)).network)
 
     def work(folder: Path) -> Mapping[str, Any]:
         videos = EpisodeVideos(data.dataset, data.root, network().config.input_size, every_frame=data.every_frame)
@@ -166,7 +189,7 @@ def _fold(bench: Bench, data: _YoutubeFsvos | _MiniVspw, fold: int, protocol: Pr
         return {"episodes": len(queries)}
 
     given = {"weights": str(weights), "episodes": [_key(episode) for episode in lists]}
-    folder = bench.stages.run(f"fold-{fold}/{protocol}", given, work, resumes=True).folder
+    folder = bench.stages.run(place, given, work, resumes=True).folder
     truth = read_ytvis(folder / "truth.json")
     return [
         video
@@ -200,7 +223,7 @@ def _episodes(bench: Bench, data: _YoutubeFsvos | _MiniVspw, fold: int, protocol
     return kept
 
 
-def _weights(bench: Bench, data: _YoutubeFsvos | _MiniVspw, fold: int) -> str | Path:
+def _weights(bench: Bench, data: _YoutubeFsvos | _MiniVspw, fold: int, variant: Variant) -> str | Path:
     request = bench.request
     if request.weights is not None:
         own = Path(request.weights) / f"fold-{fold}"
@@ -210,11 +233,12 @@ def _weights(bench: Bench, data: _YoutubeFsvos | _MiniVspw, fold: int) -> str | 
         raise ConfigError("training a network per fold needs --initial (ImageNet backbone) or --start-from")
     recipe = read_recipe(request.recipe, VIPMTRecipe)
     settings = bench.with_steps(recipe.train, 0)
-    recipe = recipe.model_copy(update={"train": settings})
+    recipe = variant.changed(recipe.model_copy(update={"train": settings}))
     folder = bench.stages.run(f"fold-{fold}/data", {"fold": fold}, lambda place: _written(data, fold, place)).folder
     path, root, novel = data.training(fold, folder)
+    name = f"fold-{fold}/training" + (f"_{variant.training}" if variant.training else "")
     return bench.trained(
-        f"fold-{fold}/training", recipe.model_dump(mode="json"), settings,
+        name, recipe.model_dump(mode="json"), settings,
         lambda: make_task(
             recipe, path, request.initial or path, root=root, novel=novel, start_from=request.start_from
         ),

@@ -36,6 +36,7 @@ class Benchmark:
 _MINVIS_TABLES = ("sparse", "post-processing", "supervised")
 _TRAININGS = "18 trainings (4 shares of frames and 2 matchings, 3 seeds) of"
 _FEW_SHOT = "4 trainings of 75,000 steps, then 5 runs of every class and video of 4 folds"
+_ABLATIONS = ("components", "directions", "iou-training", "threshold")
 _ALL = (
     Benchmark("minvis-ytvis19", "MinVIS on YouTube-VIS 2019: sparse labels, post-processing, supervised matching",
               "minvis", layout.YTVIS, _MINVIS_TABLES, 3, "minvis/ytvis_2019/swin_l.toml",
@@ -45,8 +46,9 @@ _ALL = (
               f"{_TRAININGS} 8,000 steps of 32 frames; 16 GPUs in the paper"),
     Benchmark("minvis-ovis", "MinVIS on Occluded VIS: the same tables", "minvis", layout.OVIS, _MINVIS_TABLES, 3,
               "minvis/ovis/swin_l.toml", f"{_TRAININGS} 10,000 steps of 32 frames; 16 GPUs in the paper"),
-    Benchmark("fsvos", "VIPMT on YouTube-FSVOS: four folds, protocols I, II and TTI's; J, F, VC7", "fewshot",
-              layout.YTVIS_TRAIN, ("II", "I", "II-tti"), 5, "vipmt/paper.toml", f"{_FEW_SHOT}; one A100 in the paper"),
+    Benchmark("fsvos", "VIPMT on YouTube-FSVOS: four folds, protocols I, II and TTI's; J, F, VC7; ablations", "fewshot",
+              layout.YTVIS_TRAIN, ("II", "I", "II-tti", *_ABLATIONS), 5, "vipmt/paper.toml",
+              f"{_FEW_SHOT}; one A100 in the paper. Ablations run where named: as many again per row"),
     Benchmark("mini-vspw", "VIPMT on MiniVSPW: four folds; J, F, VC7", "fewshot", layout.VSPW, ("II",), 5,
               "vipmt/paper.toml", f"{_FEW_SHOT}; one A100 in the paper"),
     Benchmark("self-vis", "Self-Shot on Self-VIS: Table 1, and 4a by number of instances", "selfshot",
