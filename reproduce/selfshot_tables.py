@@ -1,27 +1,39 @@
-r"""Tables 1, 3, 5 and 9 and Figure 2 of Self-Shot: video AP at IoU 0.5 on classes that training has not seen.
+r"""Tables 1, 3, 5, 8, 9, 12, 13 and Figure 2 of Self-Shot: video AP at IoU 0.5 on classes that training has not seen.
 
     python reproduce/selfshot_tables.py --train seen/instances.json --eval unseen/instances.json \
         --initial mobilenet.safetensors --encoder rank=ENCODER/weights --tables 1 3 5 9 fig2
     python reproduce/selfshot_tables.py ... --weights RUN/weights --tables 1 5 fig2      # a network trained before
 
 Both files come from `fewmask synth` with disjoint classes (`--hold-out-classes`, `--classes`). The pool is the videos
-of both, unlabelled; the query itself is left out. Oracle supports are other videos of the query's class. Tables 3 and 9
-train one network per row and seed. `--scale paper` takes the paper's recipe and datasets of the same format (Self-VIS).
+of both, unlabelled; the query itself is left out. Oracle supports are other videos of the query's class. Tables 3, 8
+and 9 train one network per row and seed. Table 12 takes pictures, ``--pictures COCO.json --picture-root DIR``: those of
+the classes of --eval, as supports of the videos, and as queries and supports (T = 1). Table 13 supports a query by
+pieces of itself. `--scale paper` takes the paper's recipe and datasets of the same format (Self-VIS).
 """
 
 import argparse
 import tempfile
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from fewmask.datasets.coco import read_coco
+from fewmask.datasets.video_coco import pictures_as_videos
 from fewmask.datasets.ytvis import read_ytvis
 from fewmask.retrieval.clips import square
 from fewmask.retrieval.contact_sheet import clip_pictures
 from fewmask.retrieval.embedders import load_embedder
-from fewmask.selfshot.evaluate import Episode, evaluate, oracle_episodes, video_places
+from fewmask.selfshot.evaluate import (
+    Episode,
+    evaluate,
+    oracle_episodes,
+    own_segment_tracks,
+    score_episodes,
+    video_places,
+)
 from fewmask.selfshot.pretrained import load_transformer
 from fewmask.selfshot.train import TransformerRecipe, TransformerTask
 from fewmask.training.loop import train
@@ -38,7 +50,16 @@ PAPER_5 = {
     (0, 1): 53.2, (0, 5): 56.6, (1, 0): 51.4, (1, 1): 53.6, (2, 2): 54.8, (3, 2): 55.2, (4, 1): 55.1, (5, 0): 54.3,
 }  # fmt: skip
 PAPER_9 = {"none": (49.4, 52.3), "support": (50.3, 53.7), "query": (52.4, 55.9), "both": (53.2, 56.6)}
+DEPTHS = {"encoder": (2, 4, 6, 8), "fuser": (1, 2, 3, 4, 5), "decoder": (2, 4, 6, 8)}
+PAPER_8 = {
+    "encoder": ((51.7, 55.1), (52.4, 56.1), (53.2, 56.6), (53.2, 56.4)),
+    "fuser": ((51.3, 54.0), (52.5, 55.8), (53.2, 56.6), (53.4, 56.9), (53.5, 57.1)),
+    "decoder": ((49.4, 53.1), (51.8, 55.7), (53.2, 56.6), (53.6, 56.8)),
+}
+PAPER_12 = {"pictures for videos": (48.7, 52.0), "pictures for pictures": (15.6, 18.4)}
+PAPER_13 = {"temporal": (44.0, 46.6), "spatial": (44.9, 47.8), "oracle": ("", "")}
 SHOTS = (1, 5, 6, 8, 10)
+TABLES = ("1", "3", "5", "8", "9", "12", "13", "fig2")
 
 
 class Episodes:
@@ -105,7 +126,41 @@ class Scores:
                 printed = paper.get((row, column), "")
                 pooled, by_class = values.T
                 texts.append(f"{pooled.mean():5.1f} ± {pooled.std():3.1f} ({by_class.mean():4.1f}) [{printed}]")
-            print(f"{row!s:<10}", "  ".join(texts), flush=True)
+            print(f"{row!s:<22}", "  ".join(texts), flush=True)
+
+
+def pictures_of(options, classes):
+    """Pictures of a COCO file as videos of one frame, with the objects of some classes."""
+    coco = read_coco(options.pictures, options.picture_root)
+    videos = pictures_as_videos(coco)
+    crowds = {annotation.id for annotation in coco.annotations if annotation.iscrowd}
+    ids = {category.id for category in videos.categories if category.name in classes}
+    kept = tuple(a for a in videos.annotations if a.category_id in ids and a.id not in crowds)
+    return replace(videos, annotations=kept)
+
+
+def of_pictures(options, episodes, network, add):
+    """Table 12: oracle supports that are pictures, for videos and for pictures; five of a class are drawn."""
+    names = {category.id: category.name for category in episodes.dataset.categories}
+    pictures = pictures_of(options, set(names.values()))
+    alone = oracle_episodes(pictures, options.picture_root, shots=5, seed=episodes.seed)
+    chosen = np.random.default_rng(episodes.seed).permutation(len(alone))[: options.episodes]
+    alone = [alone[place] for place in chosen]
+    called = {category.id: category.name for category in pictures.categories}
+    supports = {called[e.category]: e.supports for e in alone}
+    videos = [e for e in episodes.oracle if names[e.category] in supports]
+    for k in (1, 5):
+        mixed = [Episode(e.video, e.category, supports[names[e.category]][:k]) for e in videos]
+        add("pictures for videos", k, evaluate(network, episodes.dataset, episodes.root, mixed))
+        cut = [Episode(e.video, e.category, e.supports[:k]) for e in alone]
+        add("pictures for pictures", k, evaluate(network, pictures, options.picture_root, cut))
+
+
+def of_itself(episodes, network, kind, k):
+    """Table 13: the episodes with pieces of the query as supports."""
+    videos = {video.id: video for video in episodes.dataset.videos}
+    found = [own_segment_tracks(network, videos[e.video], episodes.root, kind, k) for e in episodes.oracle]
+    return score_episodes(episodes.dataset, episodes.oracle, found)
 
 
 def trained(options, base, seed, **changes):
@@ -127,7 +182,9 @@ def main():
     parser.add_argument("--recipe", type=Path, help="in place of the scale's, for networks trained here")
     parser.add_argument("--initial", type=Path, help="ImageNet weights of the backbone")
     parser.add_argument("--encoder", action="append", default=[], help="NAME=FOLDER of a trained clip encoder")
-    parser.add_argument("--tables", nargs="+", default=["1"], choices=["1", "3", "5", "9", "fig2"])
+    parser.add_argument("--tables", nargs="+", default=["1"], choices=TABLES)
+    parser.add_argument("--pictures", type=Path, help="Table 12: COCO instances file")
+    parser.add_argument("--picture-root", type=Path, help="its pictures")
     parser.add_argument("--shots", type=int, nargs="+", default=list(SHOTS), choices=SHOTS)
     parser.add_argument("--scale", choices=["small", "paper"], default="small")
     parser.add_argument("--seeds", type=int, default=1)
@@ -144,8 +201,8 @@ def main():
     vectors, known = {}, {}
     for seed in range(options.first_seed, options.first_seed + options.seeds):
         episodes = Episodes(options.train, options.eval, most=options.episodes, seed=seed, vectors=vectors)
-        if {"1", "5", "fig2"} & set(tables):
-            if not vectors:
+        if {"1", "5", "12", "13", "fig2"} & set(tables):
+            if not vectors and {"1", "5", "fig2"} & set(tables):
                 episodes.embed({name: load_embedder(folder) for name, folder in encoders.items()})
             network = load_transformer(options.weights) if options.weights else trained(options, base, seed)
             encoded = known if options.weights else {}
@@ -165,16 +222,24 @@ def main():
             for size in (10, 30, 100, None) if "fig2" in tables else ():
                 supported = episodes.supported(best, 5, size)
                 tables["fig2"].add(best, size or len(episodes.pool), score(supported))
+            if "12" in tables:
+                of_pictures(options, episodes, network.eval(), tables["12"].add)
+            for kind in ("temporal", "spatial", "oracle") if "13" in tables else ():
+                for k in (1, 5):
+                    own = kind != "oracle"
+                    result = of_itself(episodes, network.eval(), kind, k) if own else score(episodes.supported(kind, k))
+                    tables["13"].add(kind, k, result)
         rows = {
             "3": {
                 "dec": {"encoder_layers": 0, "fuser_layers": 0, "likeness": False},
                 "enc+dec": {"fuser_layers": 0, "likeness": False},
                 "fuser+dec": {"encoder_layers": 0}, "all": {},
             },
+            "8": {f"{part} {n}": {f"{part}_layers": n} for part, depths in DEPTHS.items() for n in depths},
             "9": {name: {"position": name} for name in PAPER_9},
         }  # fmt: skip
-        whole = None  # the unchanged network, which is a row of both tables
-        for table in ("3", "9"):
+        whole = None  # the unchanged network, which is a row of these tables
+        for table in ("3", "8", "9"):
             for row, changes in rows[table].items() if table in tables else ():
                 unchanged = all(getattr(base.network, name) == value for name, value in changes.items())
                 network = whole if unchanged and whole else trained(options, base, seed, **changes)
@@ -187,6 +252,14 @@ def main():
         "3": {(row, k): value for row, values in PAPER_3.items() for k, value in zip((1, 5), values, strict=True)},
         "5": {(f"{found} found", given): value for (found, given), value in PAPER_5.items()},
         "9": {(row, k): value for row, values in PAPER_9.items() for k, value in zip((1, 5), values, strict=True)},
+        "8": {
+            (f"{part} {depth}", k): value
+            for part, depths in DEPTHS.items()
+            for depth, values in zip(depths, PAPER_8[part], strict=True)
+            for k, value in zip((1, 5), values, strict=True)
+        },
+        "12": {(row, k): value for row, values in PAPER_12.items() for k, value in zip((1, 5), values, strict=True)},
+        "13": {(row, k): value for row, values in PAPER_13.items() for k, value in zip((1, 5), values, strict=True)},
         "fig2": {},
     }
     for name, scores in tables.items():

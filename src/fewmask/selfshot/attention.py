@@ -22,11 +22,11 @@ class Attention(nn.Module):
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Query [Lq, d], key and value [Lk, d] -> [Lq, d]."""
-        q, k, v = self._split(self.query(query)), self._split(self.key(key)), self._split(self.value(value))
+        q, k, v = self.split(self.query(query)), self.split(self.key(key)), self.split(self.value(value))
         mixed = F.scaled_dot_product_attention(q, k, v, dropout_p=self.dropout if self.training else 0.0)
         return self.out(mixed[0].transpose(0, 1).flatten(1))  # type: ignore[no-any-return]
 
-    def _split(self, x: Tensor) -> Tensor:
+    def split(self, x: Tensor) -> Tensor:
         """[L, d] -> [1, heads, L, d / heads]."""
         return x.view(len(x), self.heads, -1).transpose(0, 1)[None]
 

@@ -6,6 +6,7 @@ One episode counts as one video of its class, so that a query with two classes i
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -16,11 +17,12 @@ from fewmask.media.frames import open_frames
 from fewmask.media.rle import Rle
 from fewmask.metrics.video_precision import VideoAP, video_ap
 from fewmask.selfshot.stream import SelfShotStream, StreamSettings
-from fewmask.selfshot.supports import read_support
+from fewmask.selfshot.supports import read_support, spatial_segments, temporal_segments
 from fewmask.selfshot.transformer import CommonInstanceTransformer, EncodedSupports
 
 Track = tuple[float, list[Rle | None]]
 """Score and one mask per frame."""
+OwnSegments = Literal["temporal", "spatial"]
 ALL_TRACKS = StreamSettings(min_score=0.02, min_presence=0.001)
 """Precision over recall wants the doubtful tracks too, in all frames but those that VisTR drops as well."""
 
@@ -57,11 +59,15 @@ def oracle_episodes(dataset: YtvisDataset, root: Path, *, shots: int, seed: int 
 
 
 def video_places(dataset: YtvisDataset, root: Path) -> dict[int, ClipPlace]:
-    """The videos of a dataset, each as one clip, by id; a video's frames lie in a folder of its own."""
+    """The videos of a dataset, each as one clip, by id; a video's frames lie in a folder of its own.
+
+    A video of one frame is that picture, wherever it lies.
+    """
     return {
-        video.id: ClipPlace(str((root / video.file_names[0]).parent), 0, video.length - 1)
+        video.id: ClipPlace(str(first if video.length == 1 else first.parent), 0, video.length - 1)
         for video in dataset.videos
         if video.file_names
+        for first in [root / video.file_names[0]]
     }
 
 
@@ -121,6 +127,41 @@ def episode_tracks(
             encoded[place] = _encoded(network, place)
     joined = EncodedSupports.joined([encoded[place] for place in supports])
     return list(_tracks(network, [root / name for name in video.file_names], joined, settings))
+
+
+def own_segment_tracks(
+    network: CommonInstanceTransformer,
+    video: YtvisVideo,
+    root: Path,
+    kind: OwnSegments,
+    count: int,
+    settings: StreamSettings = ALL_TRACKS,
+) -> list[Track]:
+    """As `episode_tracks`, but supported by pieces of the query itself (Table 13).
+
+    Args:
+        network: in evaluation mode.
+        video: the query.
+        root: folder of its frame files.
+        kind: consecutive stretches of it, or windows of half its height and width in all frames.
+        count: pieces; pieces longer than a support are cut to its middle frames.
+        settings: how windows become tracks.
+
+    Raises:
+        VideoError: a frame of the query cannot be read.
+    """
+    files = [root / name for name in video.file_names]
+    with open_frames(list(files)) as frames:
+        pictures = [frame.rgb for frame in frames]
+    cut = temporal_segments if kind == "temporal" else spatial_segments
+    most, device = network.config.support_frames, next(network.parameters()).device
+    clips = []
+    for clip in cut(pictures, count, network.config.size):
+        spare = max(0, len(clip) - most) // 2
+        clips.append(clip[spare : spare + most].to(device))
+    with torch.inference_mode():
+        supports = network.encode_supports(clips)
+    return list(_tracks(network, files, supports, settings))
 
 
 def score_episodes(dataset: YtvisDataset, episodes: Sequence[Episode], tracks: Sequence[Sequence[Track]]) -> VideoAP:

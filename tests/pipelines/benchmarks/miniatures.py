@@ -162,7 +162,7 @@ def self_vis(root):
 
 def self_ovis(root):
     """Of OVIS: videos of one and two held-out classes, and some to train on."""
-    videos = [[1, 5] if number % 2 else [1] for number in range(10)] + [[2], [2, 2], [3], [3]]
+    videos = [[1, 5] if number % 3 else [1] for number in range(10)] + [[2], [2, 2], [3], [3]]
     video_file(root / "annotations_train.json", root / "train", OVIS, videos, stem="img_{:07d}", occlusion=True)
     return root
 

@@ -45,6 +45,32 @@ def brute_force(out, split, kind, shots, chosen=None):
     return 100 * average_precision(YtvisDataset((), (), tuple(truths)), records, 0.5)
 
 
+def common_brute_force(out, split, shots, classes):
+    """Pooled AP50 over queries that ask for so many classes: every object of any of them, as one class."""
+    test, pairs = read_ytvis(split / "test.json"), read_pairs(split / "test_pairs.json")
+    folders = {Path(video.file_names[0]).parent.name: video.id for video in test.videos}
+    asked = {}
+    for pair in pairs:
+        asked.setdefault(folders[Path(pair.query).name], []).append(pair.class_id)
+    truths, records = [], []
+    for number, (video, wanted) in enumerate(asked.items()):
+        if len(wanted) != classes:
+            continue
+        for track in test.annotations:
+            if track.video_id == video and track.category_id in wanted:
+                truths.append(
+                    annotation_from_masks(
+                        id=len(truths) + 1, video_id=number, category_id=1, segmentations=track.segmentations
+                    )
+                )
+        path = out / f"tracks/common-{shots}/episodes/{number:06d}.json"
+        records += [
+            {"video_id": number, "category_id": 1, "score": score, "segmentations": masks}
+            for score, masks in json.loads(path.read_text())
+        ]
+    return 100 * average_precision(YtvisDataset((), (), tuple(truths)), records, 0.5)
+
+
 def test_self_vis_killed_and_resumed(tmp_path, weights, monkeypatch):
     root = miniatures.self_vis(tmp_path / "data")
     request = BenchmarkRequest("self-vis", root, tmp_path / "out", (), weights, device="cpu")
@@ -57,8 +83,12 @@ def test_self_vis_killed_and_resumed(tmp_path, weights, monkeypatch):
     for number in sorted(set(counts.values())):
         chosen = {video for video, count in counts.items() if count == number}
         expected = brute_force(tmp_path / "out", split, "oracle", 1, chosen)
-        assert table_of(done, 1)[str(number)]["1-shot"] == pytest.approx(expected)
-    assert table_of(done, 1)["5 or more"] == {"1-shot": None, "5-shot": None}
+        assert table_of(done, 2)[str(number)]["1-shot"] == pytest.approx(expected)
+    for kind in ("temporal", "spatial"):
+        expected = brute_force(tmp_path / "out", split, kind, 5)
+        assert table_of(done, 1)[f"{kind} segments"]["5-shot"] == pytest.approx(expected)
+    assert table_of(done, 1)["oracle supports"]["1-shot"] == table_of(done)["oracle"]["1"]
+    assert table_of(done, 2)["5 or more"] == {"1-shot": None, "5-shot": None}
     supports = json.loads((tmp_path / "out/supports/oracle-5/stage.json").read_text())["outcome"]["places"]
     first, pair = supports[0], read_pairs(split / "test_pairs.json")[0]
     assert [Path(place.split("#")[0]).name for place in first] == [Path(name).name for name in pair.supports[:5]]
@@ -73,14 +103,20 @@ def test_self_ovis_by_classes_from_split_files(tmp_path, weights):
         "self-ovis", root, tmp_path / "out", (), weights, split=tmp_path / "split", limit=0, device="cpu"
     )
     done = run_benchmark(request)
-    assert [table.title for table in done.tables] == ["AP50 by shots", "By number of instances", "By number of classes"]
+    assert [table.title for table in done.tables] == [
+        "AP50 by shots", "Supported by its own segments", "By number of instances", "By number of classes",
+        "Several common classes in an episode",
+    ]  # fmt: skip
     expected = brute_force(tmp_path / "out", tmp_path / "split", "oracle", 1)
     assert table_of(done)["oracle"]["1"] == pytest.approx(expected)
     test = read_ytvis(tmp_path / "split/test.json")
     two = {v.id for v in test.videos if len({a.category_id for a in test.annotations if a.video_id == v.id}) == 2}
     assert two
     expected = brute_force(tmp_path / "out", tmp_path / "split", "oracle", 1, two)
-    assert table_of(done, 2)["2"]["1-shot"] == pytest.approx(expected)
+    assert table_of(done, 3)["2"]["1-shot"] == pytest.approx(expected)
+    expected = common_brute_force(tmp_path / "out", tmp_path / "split", 5, 2)
+    assert table_of(done, 4)["2"]["5-shot"] == pytest.approx(expected)
+    assert table_of(done, 4)["4 or more"] == {"1-shot": None, "5-shot": None}
 
 
 def test_unseen_vis_mines_refines_and_measures(tmp_path):

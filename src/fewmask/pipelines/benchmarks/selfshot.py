@@ -4,7 +4,8 @@ Oracle supports are the first k of a query's fixed list; with ``--pool`` there a
 network serves all numbers of shots. AP50 is over all episodes as one class; the mean over classes stands beside it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,18 +19,28 @@ from fewmask.datasets.ytvis_types import YtvisDataset
 from fewmask.media.clip_place import ClipPlace
 from fewmask.pipelines.benchmarks.bench import Bench
 from fewmask.pipelines.benchmarks.layout import check_frames
-from fewmask.pipelines.benchmarks.paper import BY_CLASSES, BY_INSTANCES, SELF_OVIS, SELF_VIS, SHOTS
+from fewmask.pipelines.benchmarks.paper import BY_CLASSES, BY_INSTANCES, OWN_SEGMENTS, SELF_OVIS, SELF_VIS, SHOTS
 from fewmask.pipelines.benchmarks.report import Row, Table
 from fewmask.pipelines.recipes import read_recipe
 from fewmask.retrieval.embedders import embedder_of
 from fewmask.retrieval.pool import Pool
 from fewmask.retrieval.retrieve import random_clips, retrieve
-from fewmask.selfshot.evaluate import Episode, Track, episode_tracks, score_episodes, video_places
+from fewmask.selfshot.evaluate import (
+    Episode,
+    OwnSegments,
+    Track,
+    episode_tracks,
+    own_segment_tracks,
+    score_episodes,
+    video_places,
+)
 from fewmask.selfshot.pretrained import load_transformer
 from fewmask.selfshot.segment import BUNDLED
 from fewmask.selfshot.train import TransformerRecipe, TransformerTask
 from fewmask.selfshot.transformer import CommonInstanceTransformer, EncodedSupports
 
+OWN = ("temporal", "spatial")
+COMMON = "An episode per query asks for all its held-out classes, with k supports of each; objects count as one class."
 SHOWN_SHOTS = {1: "1", 5: "5", 6: "5+1", 8: "5+3", 10: "5+5"}
 
 
@@ -59,12 +70,18 @@ def tables(bench: Bench) -> Iterator[Table]:
             rows.append(Row(f"{kind}, mean over classes", means))
         yield Table("AP50 by shots", tuple(rows), note)
     best = "retrieved" if bench.request.pool else "oracle"
+    if bench.request.wanted("segments"):
+        rows = [Row(f"{kind} segments", runner.percents(kind), OWN_SEGMENTS[kind]) for kind in OWN]
+        rows.append(Row(f"{best} supports", runner.percents(best), OWN_SEGMENTS["retrieved"]))
+        yield Table("Supported by its own segments", tuple(rows), "Pieces of the query in place of other videos.")
     grouped = f"{best} supports; the paper's are retrieved."
     if bench.request.wanted("instances"):
         printed_rows = BY_INSTANCES if bench.request.name == "self-vis" else {}
         yield Table("By number of instances", _groups(runner, best, runner.instances, 5, printed_rows), grouped)
     if "classes" in bench.benchmark.tables and bench.request.wanted("classes"):
         yield Table("By number of classes", _groups(runner, best, runner.classes, 4, BY_CLASSES), grouped)
+    if "common" in bench.benchmark.tables and bench.request.wanted("common"):
+        yield Table("Several common classes in an episode", _common(runner), COMMON)
 
 
 def _groups(
@@ -84,6 +101,21 @@ def _groups(
     return tuple(rows)
 
 
+def _common(runner: "_Runner") -> tuple[Row, ...]:
+    """Rows by the number of classes that query and supports share; every object of any of them counts."""
+    rows = []
+    for number in range(1, 5):
+        name = str(number) if number < 4 else "4 or more"
+        figures = {}
+        for k in (1, 5):
+            episodes, tracks = runner.common(k)
+            chosen = [place for place, e in enumerate(episodes) if min(len(runner.asked[e.video]), 4) == number]
+            score = score_episodes(runner.merged, [episodes[p] for p in chosen], [tracks[p] for p in chosen])
+            figures[f"{k}-shot"] = _percent(score.pooled) if chosen else None
+        rows.append(Row(name, figures, {f"{k}-shot": value for k, value in BY_CLASSES[name].items()}))
+    return tuple(rows)
+
+
 class _Runner:
     """Split, network and episodes of one run."""
 
@@ -92,6 +124,7 @@ class _Runner:
         self._split = bench.request.split or self._written_split()
         self.test = read_ytvis(self._split / "test.json")
         self._ids = {name: key for key, name in video_names(self.test).items()}
+        self._videos = {video.id: video for video in self.test.videos}
         self._places = video_places(self.test, self._root)
         pairs = read_pairs(self._split / "test_pairs.json")
         if bench.request.limit:
@@ -116,6 +149,40 @@ class _Runner:
             for video in self.test.videos
         }
 
+    def percents(self, kind: str) -> dict[str, float | None]:
+        """AP50 with one and with five supports."""
+        return {f"{k}-shot": _percent(score_episodes(self.test, *self.found(kind, k)).pooled) for k in (1, 5)}
+
+    @property
+    def asked(self) -> Mapping[int, list[SupportPair]]:
+        """Video id -> its episodes, one per held-out class."""
+        found: dict[int, list[SupportPair]] = {}
+        for pair in self.pairs:
+            found.setdefault(self._ids[pair.query], []).append(pair)
+        return found
+
+    @property
+    def merged(self) -> YtvisDataset:
+        """The test part with all objects of the classes that are asked for as one class."""
+        wanted = {(video, pair.class_id) for video, pairs in self.asked.items() for pair in pairs}
+        kept = [a for a in self.test.annotations if (a.video_id, a.category_id) in wanted]
+        return replace(self.test, annotations=tuple(replace(a, category_id=self._one_class) for a in kept))
+
+    @property
+    def _one_class(self) -> int:
+        return self.test.categories[0].id
+
+    def common(self, shots: int) -> tuple[list[Episode], list[list[Track]]]:
+        """An episode per video that asks for all its held-out classes, with ``shots`` supports of each: a stage."""
+        episodes = [
+            Episode(
+                video, self._one_class,
+                tuple(dict.fromkeys(place for pair in pairs for place in self._supports(pair, "oracle", shots))),
+            )
+            for video, pairs in self.asked.items()
+        ]  # fmt: skip
+        return episodes, self._segmented(f"common-{shots}", episodes, self._supported)
+
     def found(self, kind: str, shots: int) -> tuple[list[Episode], list[list[Track]]]:
         """The episodes with ``shots`` supports of a kind, and their tracks: a stage."""
         if (kind, shots) not in self._known:
@@ -124,9 +191,15 @@ class _Runner:
 
     def _find(self, kind: str, shots: int) -> tuple[list[Episode], list[list[Track]]]:
         bench = self._bench
-        weights = self._weights()
-        given = {"weights": weights, "queries": [[pair.query, pair.class_id] for pair in self.pairs]}
-        videos = {video.id: video for video in self.test.videos}
+        if kind in OWN:
+            own: OwnSegments = "temporal" if kind == "temporal" else "spatial"
+            alone = [Episode(self._ids[pair.query], pair.class_id, ()) for pair in self.pairs]
+
+            def of_itself(episode: Episode) -> list[Track]:
+                return own_segment_tracks(self._network(), self._videos[episode.video], self._root, own, shots)
+
+            return alone, self._segmented(f"{kind}-{shots}", alone, of_itself)
+        given = {"weights": self._weights(), "queries": [[pair.query, pair.class_id] for pair in self.pairs]}
         supports = bench.stages.run(
             f"supports/{kind}-{shots}", given,
             lambda _: {"places": [[p.id for p in self._supports(pair, kind, shots)] for pair in self.pairs]},
@@ -135,20 +208,33 @@ class _Runner:
             Episode(self._ids[pair.query], pair.class_id, tuple(ClipPlace.of(place) for place in places))
             for pair, places in zip(self.pairs, supports, strict=True)
         ]
+        return episodes, self._segmented(f"{kind}-{shots}", episodes, self._supported)
+
+    def _supported(self, episode: Episode) -> list[Track]:
+        return episode_tracks(
+            self._network(), self._videos[episode.video], self._root, episode.supports, encoded=self._encoded
+        )
+
+    def _segmented(
+        self, name: str, episodes: Sequence[Episode], find: Callable[[Episode], list[Track]]
+    ) -> list[list[Track]]:
+        """The tracks of every episode, each kept in a file."""
+        bench = self._bench
+        given = {
+            "weights": self._weights(), "episodes": [[e.video, e.category] for e in episodes],
+            "supports": [[place.id for place in e.supports] for e in episodes],
+        }  # fmt: skip
 
         def tracks(episode: Episode) -> list[list[Any]]:
-            found = episode_tracks(
-                self._network(), videos[episode.video], self._root, episode.supports, encoded=self._encoded
-            )
-            return [[score, masks] for score, masks in found]
+            return [[score, masks] for score, masks in find(episode)]
 
         def work(folder: Path) -> Mapping[str, Any]:
-            bench.one_by_one(folder / "episodes", f"{kind}, {shots} shots, queries", episodes, tracks)
+            bench.one_by_one(folder / "episodes", f"{name}, queries", episodes, tracks)
             return {"queries": len(episodes)}
 
-        folder = bench.stages.run(f"tracks/{kind}-{shots}", {**given, "supports": supports}, work, resumes=True).folder
+        folder = bench.stages.run(f"tracks/{name}", given, work, resumes=True).folder
         records = bench.one_by_one(folder / "episodes", "queries", episodes, tracks)
-        return episodes, [[(score, masks) for score, masks in record] for record in records]
+        return [[(score, masks) for score, masks in record] for record in records]
 
     def _supports(self, pair: SupportPair, kind: str, shots: int) -> Sequence[ClipPlace]:
         if kind == "oracle":
