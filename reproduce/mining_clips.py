@@ -1,7 +1,8 @@
 """Videos whose masks are hidden from mining and used to score it: frames, cached proposals, right and wrong.
 
 `Davis`: the 2016 labels merge all objects of a video into one mask, so at most one kept mask a frame is right, and
-other things are marked nowhere. `Ytvis`: a YouTube-VIS file; on synthetic videos every object is marked.
+other things are marked nowhere. `Ytvis`: a YouTube-VIS file; on synthetic videos every object is marked. `Stills`:
+pictures of a COCO file, each a video of one frame.
 """
 
 import argparse
@@ -13,6 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from fewmask.datasets.coco import read_coco
 from fewmask.datasets.ytvis import read_ytvis
 from fewmask.media import rle
 
@@ -71,6 +73,33 @@ class Ytvis:
         return np.stack(large) if large else np.zeros((0, video.height, video.width), dtype=bool)
 
 
+class Stills:
+    """Held-out pictures of a COCO file where everything is marked: ids divisible by 5, without ``all80: false``."""
+
+    def __init__(self, file: Path, images: Path) -> None:
+        self._dataset, self._images = read_coco(file, images), images
+        self._pictures = {
+            str(image.id): image
+            for image in self._dataset.images
+            if image.id % 5 == 0 and image.extra.get("all80", True)
+        }
+
+    def names(self, count: int) -> list[str]:
+        return list(self._pictures)[:count]
+
+    def pictures(self, name: str) -> list[Path]:
+        return [self._images / self._pictures[name].file_name]
+
+    def truth(self, name: str, index: int) -> np.ndarray:
+        assert index == 0
+        image = self._pictures[name]
+        own = [a for a in self._dataset.annotations if a.image_id == image.id and not a.iscrowd]
+        masks = [rle.decode(annotation.mask).astype(bool) for annotation in own]
+        large = [mask for mask in masks if mask.mean() >= SLIVER]
+        return np.stack(large) if large else np.zeros((0, image.height, image.width), dtype=bool)
+
+
+Source = Davis | Ytvis | Stills
 OFF = 0.1
 """A mask of which less than this share is inside marked objects lies off them."""
 
@@ -79,24 +108,28 @@ def add_source(parser: argparse.ArgumentParser) -> None:
     group = parser.add_mutually_exclusive_group(required=True)
     group.add_argument("--davis", type=Path, help="folder with JPEGImages/ and Annotations/")
     group.add_argument("--ytvis", type=Path, help="YouTube-VIS file with JPEGImages/ beside it")
+    group.add_argument("--stills", type=Path, help="COCO file, its held-out pictures as videos of one frame")
+    parser.add_argument("--images", type=Path, help="pictures of --stills")
 
 
-def source_of(arguments: argparse.Namespace) -> Davis | Ytvis:
+def source_of(arguments: argparse.Namespace) -> Source:
+    if arguments.stills is not None:
+        return Stills(arguments.stills, arguments.images or arguments.stills.parent / "images")
     return Davis(arguments.davis) if arguments.davis is not None else Ytvis(arguments.ytvis)
 
 
-def mining_clip(source: Davis | Ytvis, name: str, frames: int, step: int) -> Clip:
+def mining_clip(source: Source, name: str, frames: int, step: int) -> Clip:
     """The first ``frames`` frames, one in ``step``."""
     return _clip(source, name, list(range(len(source.pictures(name))))[: frames * step : step])
 
 
-def held_out_clip(source: Davis | Ytvis, name: str) -> Clip:
+def held_out_clip(source: Source, name: str) -> Clip:
     """Two late frames of the video, at 4/5 of it and the last."""
     length = len(source.pictures(name))
     return _clip(source, name, [length * 4 // 5, length - 1])
 
 
-def _clip(source: Davis | Ytvis, name: str, indices: list[int]) -> Clip:
+def _clip(source: Source, name: str, indices: list[int]) -> Clip:
     pictures = source.pictures(name)
     return Clip(name, [pictures[i] for i in indices], [source.truth(name, i) for i in indices])
 

@@ -111,6 +111,9 @@ def main() -> None:
     )
     parser.add_argument("--background-prior", type=float, default=0.0, help="added to the log-odds of background")
     parser.add_argument("--background", type=Path, help="a background network instead of the bundled one")
+    parser.add_argument(
+        "--perfect-background", action="store_true", help="what is marked is the foreground, in place of a network"
+    )
     parser.add_argument("--no-flow", action="store_true", help="without the rows that compute flow")
     parser.add_argument("--no-mirror", action="store_true", help="without data distillation")
     parser.add_argument("--only-all", action="store_true", help="without the ablations and the other methods")
@@ -133,7 +136,10 @@ def main() -> None:
     for name in source.names(arguments.clips)[arguments.skip :]:
         clip = mining_clip(source, name, arguments.frames, arguments.step)
         found = proposals(clip, arguments.cache, make)
-        backgrounds = [network.background(read(picture)) for picture in clip.pictures]
+        if arguments.perfect_background:
+            backgrounds = [np.where(truth.any(axis=0), 0.01, 0.99) for truth in clip.truths]
+        else:
+            backgrounds = [network.background(read(picture)) for picture in clip.pictures]
         for title, changes in ablations.items():
             settings = MiningSettings(
                 flow_short_side=arguments.flow_side, score_threshold=arguments.score_threshold,

@@ -31,7 +31,9 @@ def marked(dataset, episode, grid, first):
             for t in range(frames):
                 mask = track.segmentations[first + t]
                 if mask is not None:
-                    small = cv2.resize(rle.decode(mask), (width, height), interpolation=cv2.INTER_AREA)
+                    small = cv2.resize(
+                        rle.decode(mask).astype(np.float32), (width, height), interpolation=cv2.INTER_AREA
+                    )
                     cells[t] |= small > 0
     return cells
 

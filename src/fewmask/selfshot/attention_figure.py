@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fewmask.errors import ConfigError, VideoError
-from fewmask.selfshot.attention import Attention
+from fewmask.selfshot.attention import Attention, FuserLayer
 from fewmask.selfshot.transformer import CommonInstanceTransformer, EncodedSupports
 
 ROWS = 1024
@@ -45,26 +45,23 @@ def fuser_attention(network: CommonInstanceTransformer, clip: Tensor, supports: 
     if not network.fuser:
         raise ConfigError("the network has no fuser layer (fuser_layers = 0), so there is no attention to draw")
     encoded = [network.encode(one, support=True) for one in supports]
-    asked: dict[str, tuple[Tensor, Tensor]] = {}
+    layer = network.fuser[-1]
+    assert isinstance(layer, FuserLayer)
+    asked: dict[Attention, tuple[Tensor, Tensor]] = {}
 
-    def listen(name: str) -> torch.utils.hooks.RemovableHandle:
-        def keep(_: torch.nn.Module, given: tuple[Tensor, Tensor, Tensor]) -> None:
-            asked[name] = given[:2]
+    def keep(attention: Attention, given: tuple[Tensor, Tensor, Tensor]) -> None:
+        asked[attention] = given[:2]
 
-        attention: Attention = getattr(network.fuser[-1], name)
-        return attention.register_forward_pre_hook(keep)  # type: ignore[arg-type]
-
-    hooks = [listen("support_from_query"), listen("query_from_support")]
+    hooks = [one.register_forward_pre_hook(keep) for one in (layer.support_from_query, layer.query_from_support)]
     try:
         network(clip, EncodedSupports.joined([network.encode_supports([one]) for one in supports]))
     finally:
         for hook in hooks:
             hook.remove()
-    layer = network.fuser[-1]
-    in_query = received(layer.support_from_query, *asked["support_from_query"])
-    in_supports = received(layer.query_from_support, *asked["query_from_support"])
+    in_query = received(layer.support_from_query, *asked[layer.support_from_query])
+    in_supports = received(layer.query_from_support, *asked[layer.query_from_support])
     height, width = encoded[0].grid[1:]
-    parts = in_supports.split([len(one.tokens) for one in encoded])
+    parts = torch.split(in_supports, [len(one.tokens) for one in encoded])
     return FuserAttention(
         in_query.view(len(clip), height, width),
         tuple(part.view(one.grid) for part, one in zip(parts, encoded, strict=True)),
@@ -75,7 +72,7 @@ def received(attention: Attention, query: Tensor, key: Tensor) -> Tensor:
     """Mean over queries [Lq, d] and heads of the weights of every key [Lk, d], times Lk; [Lk] of mean 1."""
     keys = attention.split(attention.key(key))[0]
     total = torch.zeros(len(key), device=key.device)
-    for rows in query.split(ROWS):
+    for rows in torch.split(query, ROWS):
         asking = attention.split(attention.query(rows))[0]
         weights = (asking @ keys.transpose(-1, -2) / keys.shape[-1] ** 0.5).softmax(-1)  # [heads, rows, Lk]
         total += weights.float().mean(0).sum(0)
