@@ -39,7 +39,8 @@ from fewmask.vipmt.losses import iou_labels
 from fewmask.vipmt.memory import ReliableMemory
 from fewmask.vipmt.model import VIPMT
 from fewmask.vipmt.network import VIPMTNetwork
-from fewmask.vipmt.train import VIPMTRecipe, VIPMTTask, make_task
+from fewmask.vipmt.recipe import VIPMTRecipe
+from fewmask.vipmt.train import VIPMTTask, make_task
 from fewmask.vipmt.training_videos import read_videos
 
 RECIPES = Path(__file__).parents[1] / "recipes" / "vipmt"

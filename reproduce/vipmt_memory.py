@@ -20,7 +20,8 @@ from vipmt_components import RECIPES, mean_j
 from fewmask.training.loop import train
 from fewmask.vipmt.episodes import EpisodeSampler
 from fewmask.vipmt.model import VIPMT
-from fewmask.vipmt.train import VIPMTRecipe, VIPMTTask
+from fewmask.vipmt.recipe import VIPMTRecipe
+from fewmask.vipmt.train import VIPMTTask
 from fewmask.vipmt.training_videos import read_videos
 
 PAPER = {0.5: 63.3, 0.6: 63.3, 0.7: 63.4, 0.8: 63.5, 0.9: 63.5}  # J, with structural maps, trained on images

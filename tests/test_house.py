@@ -9,7 +9,7 @@ import pytest
 SRC = Path(__file__).parent.parent / "src" / "fewmask"
 FILES = sorted(path.relative_to(SRC.parent) for path in SRC.rglob("*.py"))
 MOST_LINES = 320
-LONGER = {"fewmask/vipmt/train.py": 347}
+LONGER: dict[str, int] = {}
 """Files that are to be cut; none may join them."""
 
 FLOORS = [

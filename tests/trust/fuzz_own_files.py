@@ -118,7 +118,7 @@ def read_recipes(folder: Path) -> None:
     from fewmask.minvis.train import MinvisRecipe
     from fewmask.retrieval.train import ClipEncoderRecipe
     from fewmask.selfshot.train import TransformerRecipe
-    from fewmask.vipmt.train import VIPMTRecipe
+    from fewmask.vipmt.recipe import VIPMTRecipe
 
     kinds: tuple[Any, ...] = (
         MinvisRecipe, BackgroundRecipe, MiningSettings, VIPMTRecipe, TransformerRecipe, ClipEncoderRecipe

@@ -12,7 +12,7 @@ from fewmask.training.settings import TrainSettings
 from fewmask.vipmt.backbone import MobileNetV2
 from fewmask.vipmt.backbone_train import UNKNOWN, BackboneRecipe, BackboneTask, PixelClassifier
 from fewmask.vipmt.network import VIPMTNetwork
-from fewmask.vipmt.train import load_backbone
+from fewmask.vipmt.start import load_backbone
 
 RECIPE = BackboneRecipe(crop=64, train=TrainSettings(steps=2, batch_size=2, learning_rate=1e-2))
 

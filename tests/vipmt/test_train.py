@@ -17,7 +17,9 @@ from fewmask.vipmt.feature_cache import FeatureCache
 from fewmask.vipmt.mask_noise import noisy_masks
 from fewmask.vipmt.model import VIPMT
 from fewmask.vipmt.network import VIPMTNetwork
-from fewmask.vipmt.train import VIPMTRecipe, VIPMTTask, load_start
+from fewmask.vipmt.recipe import VIPMTRecipe
+from fewmask.vipmt.start import load_start
+from fewmask.vipmt.train import VIPMTTask
 from fewmask.vipmt.training_videos import merged_videos
 from fewmask.vipmt.views import shot_mask, shot_picture
 

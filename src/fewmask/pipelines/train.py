@@ -101,7 +101,8 @@ def train_vipmt(
     Raises:
         FewmaskError: a recipe, dataset, checkpoint or folder that cannot be used.
     """
-    from fewmask.vipmt.train import VIPMTRecipe, make_task
+    from fewmask.vipmt.recipe import VIPMTRecipe
+    from fewmask.vipmt.train import make_task
 
     recipe = read_recipe(request.recipe, VIPMTRecipe)
     inputs: dict[str, Any] = {**_labelled(data, images), "backbone": backbone}

@@ -3,19 +3,15 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from torch import Tensor, nn
 
 from fewmask.datasets.draws import draw_weighted, seed_of
-from fewmask.errors import CheckpointError, ConfigError
-from fewmask.models.checkpoint_file import read_checkpoint
-from fewmask.training.settings import TrainSettings
+from fewmask.errors import ConfigError
 from fewmask.vipmt.collapse import differing_share
-from fewmask.vipmt.config import VIPMTConfig
 from fewmask.vipmt.convert import save_network
 from fewmask.vipmt.episodes import (
     EpisodeSampler,
@@ -27,66 +23,13 @@ from fewmask.vipmt.exemplars import Exemplars
 from fewmask.vipmt.feature_cache import FeatureCache
 from fewmask.vipmt.losses import SegmentedClip, clip_losses, iou_labels
 from fewmask.vipmt.mask_noise import noisy_masks
-from fewmask.vipmt.model import VIPMT
 from fewmask.vipmt.network import VIPMTNetwork
+from fewmask.vipmt.recipe import VIPMTRecipe
 from fewmask.vipmt.similarity import compared_features, structural_similarity_maps
+from fewmask.vipmt.start import load_backbone, load_start
 from fewmask.vipmt.token_masks import to_tokens
 from fewmask.vipmt.training_videos import merged_videos, read_videos
 from fewmask.vipmt.views import shot_mask
-
-
-def _read_config(values: Any) -> Any:
-    return VIPMTConfig.from_dict(values) if isinstance(values, dict) else values
-
-
-class VIPMTRecipe(BaseModel):
-    """One trained network. Stored as TOML under recipes/vipmt/."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    network: Annotated[VIPMTConfig, BeforeValidator(_read_config)] = Field(default_factory=VIPMTConfig)
-    shots: int = Field(5, ge=1, description="supports per episode")
-    clips: int = Field(3, ge=1, description="clips per episode; from the second on they have memory")
-    clip_length: int | None = Field(
-        None, ge=1, description="frames of a training clip; null = the network's. Of stills two say as much as five"
-    )
-    views: int = Field(
-        4, ge=0, description="augmentations per picture; 0 = ever new ones, whose features cannot be kept"
-    )
-    clip_stride: int = Field(1, ge=1, description="frames of a video from one frame of a clip to the next")
-    crowded: float = Field(0.0, ge=0, le=1, description="share of episodes whose query shows other classes as well")
-    absent: float = Field(
-        0.0, ge=0, le=1, description="share of episodes whose query does not show the class; the released code has none"
-    )
-    ccds: Literal["code", "paper", "off"] = "code"
-    ccds_on: Literal["adjusted", "merged"] = Field(
-        "adjusted",
-        description="features that eq 18 looks at: as released, or those with the class in them (losses.ccds_loss)",
-    )
-    memory_after: int = Field(0, ge=0, description="steps before memory is used; the released code waits half a run")
-    clips_before_memory: int | None = Field(
-        None, ge=1, description="clips per episode until then; null = all. Fewer leave time for more episodes"
-    )
-    iou_training: Literal["real", "noisy", "mixed"] = Field(
-        "real",
-        description="IoUNet learns from predictions, from noisy true masks (on videos or on images), or from both, "
-        "from empty masks and from outlines that belong elsewhere",
-    )
-    iou_rate: float = Field(
-        1.0, gt=0, description="learning rate of IoUNet relative to the rest; its sigmoid dies where steps are large"
-    )
-    anew: tuple[str, ...] = Field(
-        (), description="with --start-from: parts of the network, by how their parameters' names begin, that start anew"
-    )
-    least_videos: int = Field(4, ge=2, description="videos that must show a class for it to be used")
-    held_out: int = Field(4, ge=0, description="base classes kept for validation")
-    validation_episodes: int = Field(40, ge=0)
-    class_balance: float = Field(
-        0.0, ge=0, le=1, description="a class is drawn in proportion to this power of the number of videos with it. "
-        "With 0, all alike, things that stand in most pictures, such as persons, are mostly seen as background"
-    )  # fmt: skip
-    cache_bytes: int = Field(2 << 30, ge=0, description="backbone features kept in memory; 0 = none")
-    train: TrainSettings
 
 
 @dataclass(frozen=True)
@@ -257,38 +200,6 @@ class VIPMTTask:
         scores = self._vipmt.iou_net(features, torch.cat((masks[:, None].to(maps.dtype), maps), dim=1))
         loss: Tensor = (scores - iou_labels(masks, truth).to(scores.dtype)).abs().sum()
         return loss
-
-
-def load_backbone(network: VIPMTNetwork, path: Path) -> None:
-    """Fill the frozen backbone from an ImageNet checkpoint; a classifier in it is left out.
-
-    Raises:
-        CheckpointError: the checkpoint lacks a tensor of the backbone.
-    """
-    found = read_checkpoint(path)
-    expected = network.backbone.state_dict()
-    filled = {key: value for key, value in found.items() if key in expected}
-    missing = [key for key in expected if key not in filled and not key.endswith("num_batches_tracked")]
-    if missing:
-        raise CheckpointError(f"{path}: no tensor {missing[0]!r}; it is not a {network.config.backbone} checkpoint")
-    network.backbone.load_state_dict(filled, strict=False)
-
-
-def load_start(network: VIPMTNetwork, start_from: str | Path, anew: Sequence[str] = ()) -> None:
-    """Fill ``network`` from weights of the same shape, but for parameters whose names begin with one of ``anew``.
-
-    Raises:
-        CheckpointError: no such weights, or a tensor of them that is needed is missing or has another shape.
-    """
-    found, own = VIPMT.from_pretrained(start_from, device="cpu").network.state_dict(), network.state_dict()
-    wanted = [name for name in own if not name.startswith(tuple(anew))]
-    for name in wanted:
-        if name not in found or found[name].shape != own[name].shape:
-            raise CheckpointError(
-                f"{start_from}: no tensor {name!r} of shape {list(own[name].shape)}; use the recipe of these weights, "
-                "or name the part in its 'anew'"
-            )
-    network.load_state_dict({name: found[name] for name in wanted}, strict=False)
 
 
 def make_task(

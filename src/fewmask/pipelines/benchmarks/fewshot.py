@@ -33,7 +33,8 @@ from fewmask.pipelines.benchmarks.report import Row, Table, mean_row
 from fewmask.pipelines.recipes import read_recipe
 from fewmask.vipmt.model import VIPMT
 from fewmask.vipmt.network import VIPMTNetwork
-from fewmask.vipmt.train import VIPMTRecipe, make_task
+from fewmask.vipmt.recipe import VIPMTRecipe
+from fewmask.vipmt.train import make_task
 
 SHOTS = 5
 _COLUMNS = {"I": ("J", "F", "VC_vipmt"), "II": ("J", "F", "VC_vipmt"), "II-tti": ("J_accumulated", "F", "VC_tti")}
