@@ -127,7 +127,8 @@ def main() -> None:
     parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--weights", default="small")
     parser.add_argument("--baseline", help="weights of a per-frame IPMT")
-    parser.add_argument("--objects", action="store_true", help="also with the outlines of the bundled MinVIS")
+    parser.add_argument("--objects", action="store_true", help="also with the outlines of MinVIS")
+    parser.add_argument("--segmenter", default="small", help="weights of that MinVIS")
     parser.add_argument("--every", type=int, default=1, help="use every n-th frame")
     parser.add_argument("--shots", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
@@ -141,7 +142,7 @@ def main() -> None:
     baseline = (
         VIPMT.from_pretrained(arguments.baseline, device=arguments.device).network if arguments.baseline else None
     )
-    segmenter = MinVIS.from_pretrained(device=arguments.device) if arguments.objects else None
+    segmenter = MinVIS.from_pretrained(arguments.segmenter, device=arguments.device) if arguments.objects else None
     left_out = {"IPMT, per frame": baseline is None, "VIPMT, MinVIS outlines": segmenter is None}
     methods = [name for name in METHODS if not left_out.get(name, False)]
     print(f"{'':18}{'class':20}" + "".join(f"{name:>26}" for name in methods))

@@ -186,24 +186,52 @@ def test_sure_kin_is_of_the_class_though_the_class_mask_missed_it():
     tracks = tracks_result([(1, 0.9, dog), (2, 0.8, woman)])
     coarse = class_result(0, woman)  # the class mask lies on the woman
     assert outlined(coarse, tracks, {}, UntrackedPieces()).track_ids == (2 + CLASS_STRIDE * 0,)
-    result = outlined(coarse, tracks, {}, UntrackedPieces(), kin((1, 0.95), (2, 0.02)), set())
+    result = outlined(coarse, tracks, {}, UntrackedPieces(), kin((1, 0.95), (2, 0.02)), {})
     assert result.track_ids == (1,)
     assert np.array_equal(rle.decode(result.masks[0]), dog)
 
 
-def test_where_sure_kin_was_seen_pieces_of_the_class_mask_are_shown_no_more():
-    dog, elsewhere = box(4, 4, 20, 12), box(30, 40, 10, 20)
-    tracks, explained = tracks_result([(1, 0.9, dog)]), set()
-    with_kin = outlined(class_result(0, elsewhere), tracks, {}, UntrackedPieces(), kin((1, 0.95)), explained)
-    assert with_kin.track_ids == (1,)
-    assert explained == {0}
-    without = outlined(class_result(0, elsewhere), tracks, {}, UntrackedPieces(), kin((1, 0.6)), set())
-    assert without.track_ids == (-1,)
+def test_where_objects_explain_the_class_mask_so_far_its_pieces_are_mistakes():
+    dog, elsewhere, nothing = box(4, 4, 20, 12), box(30, 40, 10, 20), np.zeros(SIZE, bool)
+    explained = {}
+
+    def ids(t, mask, *tracks, share=0.95):
+        found = tracks_result([(number, 0.9, where) for number, where in tracks])
+        kinship = kin(*((number, share) for number, _ in tracks))
+        return outlined(class_result(t, mask), found, {}, UntrackedPieces(), kinship, explained).track_ids
+
+    for t in range(3):
+        assert ids(t, dog, (1, dog)) == (1,)
+    assert ids(3, elsewhere) == ()  # 3 x 240 of 920 pixels were the dog's
+    assert ids(4, box(0, 0, 60, 90)) == (-1,)  # and now few are
+    assert explained == {0: [720, 720 + 200 + 5400]}
+    assert ids(5, nothing, (1, dog)) == (1,)
+
+
+def test_what_is_an_object_of_another_kind_neither_hides_the_class_nor_is_shown():
+    dog, woman, wall = box(4, 4, 20, 12), box(30, 30, 20, 40), box(52, 80, 8, 10)
+    tracks = tracks_result([(1, 0.9, dog), (2, 0.8, woman)])
+    result = outlined(class_result(0, dog | woman | wall), tracks, {}, UntrackedPieces(), kin((1, 0.95), (2, 0.02)), {})
+    assert result.track_ids == (1,)  # the dog is 240 of the 320 pixels that are not the woman's
+    assert outlined(
+        class_result(0, woman | wall), tracks, {}, UntrackedPieces(), kin((1, 0.02), (2, 0.02)), {}
+    ).track_ids == (-1,)
+
+
+def test_a_combination_of_things_is_found_in_its_parts():
+    """Pictures of riders are half person, half horse: neither part is sure kin, each lies in the mask partly."""
+    rider, horse = box(4, 4, 20, 12), box(24, 4, 20, 30)
+    kinship = Kinship([np.array([0.5, 0.5, 0.0])])
+    kinship.see({1: np.array([1, 0, 0], np.float32), 2: np.array([0, 1, 0], np.float32)})
+    kinship.see({3: np.array([0.2, 0.0, 0.8], np.float32)})
+    tracks = tracks_result([(1, 0.9, rider), (2, 0.8, horse), (3, 0.7, box(4, 50, 20, 20))])
+    result = outlined(class_result(0, box(15, 4, 29, 70)), tracks, {}, UntrackedPieces(), kinship, {})
+    assert result.track_ids == (1, 2)
 
 
 def test_what_is_neither_kin_nor_stranger_is_left_to_the_class_mask():
     dog = box(4, 4, 20, 12)
     tracks = tracks_result([(1, 0.9, dog)])
     for share, ids in ((0.5, (1,)), (0.01, ())):
-        found = outlined(class_result(0, dog), tracks, {}, UntrackedPieces(), kin((1, share)), set())
+        found = outlined(class_result(0, dog), tracks, {}, UntrackedPieces(), kin((1, share)), {})
         assert found.track_ids == ids, share

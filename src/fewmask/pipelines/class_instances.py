@@ -20,9 +20,10 @@ MIN_INSIDE = 0.5
 """Share of a track's mask that must lie in the class mask for it to be an object of the class."""
 MIN_INSIDE_PIECE = 0.2
 """The same for what a track of the class held besides its own: one query for both is evidence that they are alike."""
-SURE_KIN, LEAST_KIN = 0.85, 0.5
+SURE_KIN, LEAST_KIN, MIN_INSIDE_KIN = 0.8, 0.6, 0.3
 """Kinship with the supports' objects from which a track is of the class whatever the class mask says, and below which
-it is not. Both were chosen on held-out COCO pictures, where of all objects the class mask alone tells few apart."""
+it is not; between them this share of its mask must lie in the class mask. All three were chosen on held-out COCO
+pictures, where kinship tells far better than the class mask which objects are of the class."""
 MOST_TRACKS = 50
 """MinVIS tracks looked at in a frame, best first."""
 CLASS_STRIDE = 1000
@@ -35,6 +36,9 @@ _NOBODY = -1  # within a class mask, not in any object
 Overlaps = dict[int, list[int]]
 """By track id, or ~id for pieces shown as that track: pixels of the masks so far, then how many of them lay in each
 class mask."""
+
+Explained = dict[int, list[int]]
+"""By class number: pixels of its masks so far that its objects covered, and all that no object of another kind did."""
 
 
 class QueryInstances:
@@ -49,7 +53,7 @@ class QueryInstances:
     def __init__(self, model: MinVIS, *, outlines: bool = False, kinship: Kinship | None = None) -> None:
         self._overlaps: Overlaps | None = {} if outlines else None
         self._kinship = kinship
-        self._explained: set[int] = set()
+        self._explained: Explained | None = None if kinship is None else {}
         self._apart = TracksApart()
         self._tracks = model.open_stream(StreamSettings(top_k=MOST_TRACKS, mode="exact"))
         self._pieces = UntrackedPieces()
@@ -75,7 +79,7 @@ class QueryInstances:
             "apart": self._apart.state(),
             "pieces": self._pieces.state(),
             "kinship": None if self._kinship is None else self._kinship.state(),
-            "explained": sorted(self._explained),
+            "explained": None if self._explained is None else [[key, pair] for key, pair in self._explained.items()],
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -83,7 +87,8 @@ class QueryInstances:
         self._tracks.restore(state["tracks"])
         self._apart.restore(state["apart"])
         self._pieces.restore(state["pieces"])
-        self._explained = set(state["explained"])
+        if state["explained"] is not None:
+            self._explained = {number: list(pair) for number, pair in state["explained"]}
         if self._kinship is not None:
             self._kinship.restore(state["kinship"])
         if state["overlaps"] is not None:
@@ -153,19 +158,19 @@ def outlined(
     overlaps: Overlaps,
     pieces: UntrackedPieces,
     kinship: Kinship | None = None,
-    explained: set[int] | None = None,
+    explained: Explained | None = None,
 ) -> FrameResult:
     """One frame's objects of each class, as MinVIS outlines them.
 
     A track belongs to the class that most of its masks so far lay in, from `MIN_INSIDE` on: the whole past decides, so
     that a coarse class mask in one frame does not lose an object. For a piece that another track of the class held
     `MIN_INSIDE_PIECE` is enough. Where kinship is known it has the first word: from `SURE_KIN` on a track is of the
-    class, below `LEAST_KIN` it is not. Better tracks take pixels first, and one that loses half of its own is a second
-    look at the same object.
+    class, below `LEAST_KIN` it is not, and between them `MIN_INSIDE_KIN` is enough. Better tracks take pixels first,
+    and one that loses half of its own is a second look at the same object.
 
     A class mask of which the objects cover less than `MIN_COVERED` is not explained by them: what they leave of it is
-    shown as well, every piece as an object of its own, but for what is an object of another kind. Once sure kin was
-    seen, MinVIS does see the class's objects, and pieces are shown no more.
+    shown as well, every piece as an object of its own, but for what is an object of another kind. With kinship the
+    whole past decides this, too: where MinVIS does see the class's objects, a class mask without any is a mistake.
 
     Args:
         result: one row per class, id = class number from 1, with its mask and confidence.
@@ -173,15 +178,14 @@ def outlined(
         overlaps: of the frames before; this frame is added.
         pieces: of the frames before; this frame's are added.
         kinship: of the tracks with the classes.
-        explained: numbers of the classes whose sure kin was seen; this frame's are added.
+        explained: of the frames before, this frame is added; None = each frame for itself.
     """
-    explained = set() if explained is None else explained
     nothing = np.zeros(result.size, dtype=bool)
     classes = [nothing if mask is None else rle.decode(mask) for mask in result.masks]
     rows: list[tuple[int, int, float, rle.Rle]] = []
     taken = nothing.copy()
     others = [nothing.copy() for _ in classes]  # what is an object, but none of the class
-    covered = np.zeros(len(classes))
+    covered = [0] * len(classes)
     shown: dict[int, int] = {}
     for track_id, mask, held_by in tracks:
         area, free = int(mask.sum()), mask & ~taken
@@ -197,11 +201,8 @@ def outlined(
         if number is None or 2 * int(free.sum()) < area:
             continue
         its = kin[number]
-        needed = MIN_INSIDE if held_by is None or shown.get(held_by) != number else MIN_INSIDE_PIECE
-        if its is not None and its >= SURE_KIN:
-            needed = 0.0
-            explained.add(number)
-        if inside[number] < needed * total or (its is not None and its < LEAST_KIN):
+        needed = _needed(its, piece=held_by is not None and shown.get(held_by) == number)
+        if needed is None or inside[number] < needed * total:
             continue
         shown[track_id] = number
         taken |= free
@@ -211,11 +212,25 @@ def outlined(
         )
     for number, of_class in enumerate(classes):
         rest = of_class & ~taken & ~others[number]
-        if number not in explained and covered[number] < MIN_COVERED * of_class.sum():
+        its_own = [0, 0] if explained is None else explained.setdefault(number, [0, 0])
+        its_own[0] += covered[number]
+        its_own[1] += covered[number] + int(rest.sum())
+        if its_own[0] < MIN_COVERED * its_own[1]:
             untracked = pieces.name(number, len(classes), rest)
             kind = result.category_ids[number], result.scores[number]
             rows += [(name, *kind, rle.encode(piece)) for name, piece in untracked]
     return _result_of(result, rows)
+
+
+def _needed(kinship: float | None, *, piece: bool) -> float | None:
+    """Share of a track that must lie in the class mask for it to be of the class; None = it is of another kind."""
+    if kinship is not None and kinship < LEAST_KIN:
+        return None
+    if kinship is not None and kinship >= SURE_KIN:
+        return 0.0
+    if piece:
+        return MIN_INSIDE_PIECE
+    return MIN_INSIDE if kinship is None else MIN_INSIDE_KIN
 
 
 def _likeliest(inside: Sequence[int], total: int, kinship: Sequence[float | None]) -> int | None:
