@@ -6,7 +6,7 @@ from typing import Any
 
 from fewmask.errors import ConfigError
 from fewmask.vipmt.network import VIPMTNetwork
-from fewmask.vipmt.train import VIPMTRecipe
+from fewmask.vipmt.recipe import VIPMTRecipe
 
 
 @dataclass(frozen=True)
