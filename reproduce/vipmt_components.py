@@ -14,8 +14,8 @@ network are switched on at test time, on classes it has not seen, which favours 
 already in ``--out`` is not done again.
 
 Classes are dealt into four folds by id, as the paper deals YouTube-VIS's forty; each fold's classes are tested on after
-training on the others, every episode with supports of its own (protocol II). J is the mean over frames, classes, folds
-and runs; the paper's figures stand beside it. The script says whether the paper's order holds beyond the spread.
+training on the others, every episode with supports of its own (protocol II). J, F and VC7 are means over frames,
+classes, folds and runs; the paper's J stands beside them. The script says whether its order holds beyond the spread.
 """
 
 import argparse
@@ -26,11 +26,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise, product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
+from fewmask.metrics.contour import contour_accuracy
+from fewmask.metrics.video_consistency import vc_vipmt
 from fewmask.models.checkpoint_file import read_checkpoint
 from fewmask.training.loop import train
 from fewmask.vipmt.episodes import EpisodeSampler
@@ -78,8 +80,16 @@ def recipe_of(base: VIPMTRecipe, row: str, seed: int, steps: int | None) -> VIPM
     return base.model_copy(update=changed)
 
 
+class Figures(NamedTuple):
+    """In per cent."""
+
+    j: float
+    f: float
+    vc7: float
+
+
 @torch.inference_mode()
-def mean_j(
+def mean_figures(
     task: VIPMTTask,
     sampler: EpisodeSampler,
     episodes: int,
@@ -87,8 +97,8 @@ def mean_j(
     threshold: float | None = None,
     true_memory: bool = False,
     judged: list[tuple[float, float]] | None = None,
-) -> float:
-    """Mean J per class, then over classes.
+) -> Figures:
+    """Mean J, F and VC7 per class, then over classes.
 
     Memory is chosen by predicted IoU (``threshold``, by default the network's) and holds predicted masks;
     ``true_memory`` remembers every frame with its true mask, the most that any memory could give. (Predicted, true)
@@ -98,12 +108,13 @@ def mean_j(
     config = network.config
     least = config.memory_threshold if threshold is None else threshold
     for category in sampler.categories:
-        scores: list[float] = []
+        scores: list[tuple[float, float, float]] = []
         for number in range(episodes):
             episode = sampler.draw(category, number)
             support, _ = task.encode(episode, episode.supports)
             memory = ReliableMemory(number, str(category))
             shots = [shot for clip in episode.clips for shot in clip]
+            found, true, shares = [], [], []
             for clip, start in enumerate(range(0, len(shots), config.clip_length)):
                 part = shots[start : start + config.clip_length]
                 features = task.features.get(part)
@@ -111,15 +122,26 @@ def mean_j(
                 result = network.segment(features, config.input_size, support, recalled)
                 truths = task.masks(episode, part)
                 overlaps = iou_labels(result.masks, truths).tolist()
-                scores += overlaps
+                shares += overlaps
+                found.append(result.masks.cpu().numpy())
+                true.append(truths.cpu().numpy())
                 if judged is not None:
                     judged += zip(result.iou_scores.tolist(), overlaps, strict=True)
                 reliable = result.iou_scores >= least
                 for t, mask in enumerate(truths if true_memory else result.masks):
                     if (true_memory or reliable[t]) and mask.any():
                         memory.add(start + t, network.exemplars(features.take([t]), mask[None]))
-        per_class[category] = float(np.mean(scores))
-    return float(np.mean(list(per_class.values())))
+            masks, gt = np.concatenate(found), np.concatenate(true)
+            consistency = vc_vipmt(masks, gt, 7)
+            scores.append(
+                (
+                    float(np.mean(shares)),
+                    float(np.mean(contour_accuracy(masks, gt))),
+                    float("nan") if consistency is None else consistency,
+                )
+            )
+        per_class[category] = 100 * np.nanmean(scores, axis=0)
+    return Figures(*np.mean(list(per_class.values()), axis=0).tolist())
 
 
 def fold_start(arguments: argparse.Namespace, base: VIPMTRecipe, fold: int, make: MakeTask) -> Path:
@@ -134,7 +156,7 @@ def fold_start(arguments: argparse.Namespace, base: VIPMTRecipe, fold: int, make
     return out / "weights" / "model.safetensors"
 
 
-def parts_of(arguments: argparse.Namespace, base: VIPMTRecipe) -> Iterator[tuple[str, int, int, float]]:
+def parts_of(arguments: argparse.Namespace, base: VIPMTRecipe) -> Iterator[tuple[str, int, int, Figures]]:
     """The rows as parts of one trained network that are switched on at test time, on classes it has not seen."""
     videos, names = read_videos(arguments.data, arguments.root)
     of_name = {name: category for category, name in names.items()}
@@ -153,16 +175,17 @@ def parts_of(arguments: argparse.Namespace, base: VIPMTRecipe) -> Iterator[tuple
             if features is not None:
                 features.network, task.features = network, features
             features = task.features
-            yield row, 0, seed, 100 * mean_j(task, tested, arguments.episodes)
+            yield row, 0, seed, mean_figures(task, tested, arguments.episodes)
             if row == BOUNDED:
-                yield TRUE_MEMORY, 0, seed, 100 * mean_j(task, tested, arguments.episodes, true_memory=True)
+                yield TRUE_MEMORY, 0, seed, mean_figures(task, tested, arguments.episodes, true_memory=True)
 
 
-def runs(arguments: argparse.Namespace, base: VIPMTRecipe) -> Iterator[tuple[str, int, int, float]]:
+def runs(arguments: argparse.Namespace, base: VIPMTRecipe) -> Iterator[tuple[str, int, int, Figures]]:
     videos, names = read_videos(arguments.data, arguments.root)
     shown = [c for c in sorted(names) if sum(1 for v in videos if v.shown.get(c)) > base.shots]
     record = arguments.out / "figures.json"
-    done: dict[str, float] = json.loads(record.read_text()) if record.exists() else {}
+    kept = json.loads(record.read_text()) if record.exists() else {}
+    done = {key: Figures(*figures) for key, figures in kept.items()}
     cache: FeatureCache | None = None
     for seed, fold in product(range(arguments.runs), arguments.folds):
         novel = [category for index, category in enumerate(shown) if index % 4 == fold - 1]
@@ -192,9 +215,9 @@ def runs(arguments: argparse.Namespace, base: VIPMTRecipe) -> Iterator[tuple[str
                     videos, novel, shots=base.shots, clip_length=base.network.clip_length, clips=3, views=1,
                     seed=1000 + seed,
                 )  # fmt: skip
-                done[key] = 100 * mean_j(task, tested, arguments.episodes)
+                done[key] = mean_figures(task, tested, arguments.episodes)
                 if row == BOUNDED:
-                    done[f"{key}, true masks"] = 100 * mean_j(task, tested, arguments.episodes, true_memory=True)
+                    done[f"{key}, true masks"] = mean_figures(task, tested, arguments.episodes, true_memory=True)
                 record.write_text(json.dumps(done, indent=1))
             yield row, fold, seed, done[key]
             if f"{key}, true masks" in done:
@@ -235,19 +258,23 @@ def main() -> None:
         torch.set_num_threads(1)
     name = "small_components" if arguments.scale == "small" else "paper"
     base = VIPMTRecipe.model_validate(tomllib.loads((RECIPES / f"{name}.toml").read_text(encoding="utf-8")))
-    found: dict[str, dict[int, list[float]]] = {row: {} for row in (*arguments.rows, TRUE_MEMORY)}
+    found: dict[str, dict[int, list[Figures]]] = {row: {} for row in (*arguments.rows, TRUE_MEMORY)}
     table = parts_of if arguments.weights else runs
-    for row, fold, seed, j in table(arguments, base):
-        found[row].setdefault(seed, []).append(j)
-        print(f"{row:16} fold {fold} run {seed}: J {j:.1f}", flush=True)
-    print(f"\n{'':16} {'J, mean of runs':>16} {'spread':>7} {'paper':>6}")
+    for row, fold, seed, figures in table(arguments, base):
+        found[row].setdefault(seed, []).append(figures)
+        shown = ", ".join(f"{name} {value:.1f}" for name, value in figures._asdict().items())
+        print(f"{row:16} fold {fold} run {seed}: {shown}", flush=True)
+    print(
+        f"\n{'':16} {'J, mean of runs':>16} {'spread':>7} {'paper':>6} {'F':>6} {'spread':>7} {'VC7':>6} {'spread':>7}"
+    )
     means, spreads = {}, {}
     for row, by_seed in found.items():
         if not by_seed:
             continue
-        per_run = [float(np.mean(values)) for values in by_seed.values()]
-        means[row], spreads[row] = float(np.mean(per_run)), float(np.std(per_run))
-        print(f"{row:16} {means[row]:16.1f} {spreads[row]:7.1f} {paper_of(row):>6}")
+        per_run = np.array([np.mean(values, axis=0) for values in by_seed.values()])
+        (means[row], f, vc7), (spreads[row], *others) = per_run.mean(0).tolist(), per_run.std(0).tolist()
+        rest = "".join(f" {mean:6.1f} {spread:7.1f}" for mean, spread in zip((f, vc7), others, strict=True))
+        print(f"{row:16} {means[row]:16.1f} {spreads[row]:7.1f} {paper_of(row):>6}{rest}")
     done = [row for row in ORDER if row in means]
     for lower, higher in pairwise(done):
         gap, noise = means[higher] - means[lower], max(spreads[lower], spreads[higher])

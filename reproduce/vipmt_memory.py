@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from vipmt_components import RECIPES, mean_j
+from vipmt_components import RECIPES, mean_figures
 
 from fewmask.training.loop import train
 from fewmask.vipmt.episodes import EpisodeSampler
@@ -79,15 +79,15 @@ def main() -> None:
                 train(task, settings, Path(folder), device=torch.device("cpu"))
         test = sampler(tested, 3)
         judged: list[tuple[float, float]] = []
-        alone = 100 * mean_j(task, test, arguments.episodes, threshold=2.0, judged=judged)
-        best = 100 * mean_j(task, test, arguments.episodes, true_memory=True)
+        alone = mean_figures(task, test, arguments.episodes, threshold=2.0, judged=judged).j
+        best = mean_figures(task, test, arguments.episodes, true_memory=True).j
         predicted, true = np.array(judged).T
         print(f"IoUNet trained on {mode} masks: mean error {np.abs(predicted - true).mean():.3f}, "
               f"correlation with the true IoU {np.corrcoef(predicted, true)[0, 1]:.2f}")  # fmt: skip
         print(f"  no memory          J {alone:.1f}   (paper, J at 0.5: {PAPER_MODES.get(mode, '')})")
         for threshold in arguments.thresholds:
             share = 100 * float((predicted >= threshold).mean())
-            j = 100 * mean_j(task, test, arguments.episodes, threshold=threshold)
+            j = mean_figures(task, test, arguments.episodes, threshold=threshold).j
             print(f"  threshold {threshold:<8} J {j:.1f}   {share:.0f} % of frames reliable   "
                   f"paper {PAPER.get(threshold, '')}", flush=True)  # fmt: skip
         print(f"  true masks         J {best:.1f}", flush=True)

@@ -192,7 +192,7 @@ def test_every_row_of_an_ablation_has_the_papers_figures():
 def test_clips_of_one_frame_see_as_many_frames(weights):
     from fewmask.pipelines.benchmarks.fewshot_variants import TABLES
     from fewmask.pipelines.recipes import read_recipe
-    from fewmask.vipmt.train import VIPMTRecipe
+    from fewmask.vipmt.recipe import VIPMTRecipe
 
     recipe = read_recipe(weights.parent / "vipmt.toml", VIPMTRecipe)
     changed = TABLES["components"][0].changed(recipe)
