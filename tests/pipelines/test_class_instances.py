@@ -225,7 +225,7 @@ def test_a_combination_of_things_is_found_in_its_parts():
     kinship.see({1: np.array([1, 0, 0], np.float32), 2: np.array([0, 1, 0], np.float32)})
     kinship.see({3: np.array([0.2, 0.0, 0.8], np.float32)})
     tracks = tracks_result([(1, 0.9, rider), (2, 0.8, horse), (3, 0.7, box(4, 50, 20, 20))])
-    result = outlined(class_result(0, box(15, 4, 29, 70)), tracks, {}, UntrackedPieces(), kinship, {})
+    result = outlined(class_result(0, box(13, 4, 31, 70)), tracks, {}, UntrackedPieces(), kinship, {})
     assert result.track_ids == (1, 2)
 
 

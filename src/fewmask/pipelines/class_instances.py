@@ -20,10 +20,10 @@ MIN_INSIDE = 0.5
 """Share of a track's mask that must lie in the class mask for it to be an object of the class."""
 MIN_INSIDE_PIECE = 0.2
 """The same for what a track of the class held besides its own: one query for both is evidence that they are alike."""
-SURE_KIN, LEAST_KIN, MIN_INSIDE_KIN = 0.8, 0.6, 0.3
+SURE_KIN, LEAST_KIN = 0.8, 0.6
 """Kinship with the supports' objects from which a track is of the class whatever the class mask says, and below which
-it is not; between them this share of its mask must lie in the class mask. All three were chosen on held-out COCO
-pictures, where kinship tells far better than the class mask which objects are of the class."""
+it is not. Both were chosen on held-out COCO pictures, where kinship tells far better than the class mask which objects
+are of the class."""
 MOST_TRACKS = 50
 """MinVIS tracks looked at in a frame, best first."""
 CLASS_STRIDE = 1000
@@ -165,8 +165,8 @@ def outlined(
     A track belongs to the class that most of its masks so far lay in, from `MIN_INSIDE` on: the whole past decides, so
     that a coarse class mask in one frame does not lose an object. For a piece that another track of the class held
     `MIN_INSIDE_PIECE` is enough. Where kinship is known it has the first word: from `SURE_KIN` on a track is of the
-    class, below `LEAST_KIN` it is not, and between them `MIN_INSIDE_KIN` is enough. Better tracks take pixels first,
-    and one that loses half of its own is a second look at the same object.
+    class, below `LEAST_KIN` it is not. Better tracks take pixels first, and one that loses half of its own is a second
+    look at the same object.
 
     A class mask of which the objects cover less than `MIN_COVERED` is not explained by them: what they leave of it is
     shown as well, every piece as an object of its own, but for what is an object of another kind. With kinship the
@@ -228,9 +228,7 @@ def _needed(kinship: float | None, *, piece: bool) -> float | None:
         return None
     if kinship is not None and kinship >= SURE_KIN:
         return 0.0
-    if piece:
-        return MIN_INSIDE_PIECE
-    return MIN_INSIDE if kinship is None else MIN_INSIDE_KIN
+    return MIN_INSIDE_PIECE if piece else MIN_INSIDE
 
 
 def _likeliest(inside: Sequence[int], total: int, kinship: Sequence[float | None]) -> int | None:
