@@ -127,7 +127,7 @@ def dataset_of(kept: Kept, root: Path) -> CocoDataset:
 
 
 def figures(weights: str | Path, dataset: CocoDataset) -> dict[str, float]:
-    """AP, AP50, AP75, AR1, AR3, AR5, class-agnostic."""
+    """AP, AP50, AP75, AR1, AR3, AR5 and AP by size, class-agnostic."""
     proposer, results = MinvisProposals(weights, "cpu"), []
     for image in dataset.images:
         masks, scores = proposer.propose(read(dataset.path_of(image)))
@@ -237,7 +237,9 @@ def print_row(arm: str, row: dict[str, dict[str, float]]) -> None:
         "" if paper is None else f"   paper AP {paper[0]} AP50 {paper[1]}" + (f" COCO {paper[2]}" if paper[2] else "")
     )
     unseen = "  ".join(f"{name} {row['unseen'][name]:5.1f}" for name in ("AP", "AP50", "AP75", "AR1", "AR3", "AR5"))
-    print(f"{arm:<30} {unseen} | seen AP {row['seen']['AP']:5.1f} AP50 {row['seen']['AP50']:5.1f}{beside}", flush=True)
+    sizes = "".join(f" {s} {row['seen'].get(f'AP_{s}', float('nan')):5.1f}" for s in ("small", "medium", "large"))
+    seen = f"seen AP {row['seen']['AP']:5.1f} AP50 {row['seen']['AP50']:5.1f}{sizes}"
+    print(f"{arm:<30} {unseen} | {seen}{beside}", flush=True)
 
 
 if __name__ == "__main__":

@@ -65,13 +65,17 @@ TABLES = ("1", "3", "5", "8", "9", "12", "13", "fig2")
 class Episodes:
     """Queries of unseen classes and everything that could support them."""
 
-    def __init__(self, seen, unseen, *, most, seed, vectors):
+    def __init__(self, seen, unseen, *, most, seed, vectors, shots):
         self.dataset, self.root = read_ytvis(unseen), unseen.parent / "JPEGImages"
         train_set = read_ytvis(seen)
         places = video_places(self.dataset, self.root)
         self.own = dict(places)
         self.pool = [*places.values(), *video_places(train_set, seen.parent / "JPEGImages").values()]
-        self.oracle = oracle_episodes(self.dataset, self.root, shots=max(SHOTS), seed=seed)
+        self.oracle = oracle_episodes(self.dataset, self.root, shots=shots, seed=seed)
+        if not self.oracle:
+            raise SystemExit(
+                f"{unseen}: no class is shown in {shots + 1} videos, as {shots} supports need; fewer --shots?"
+            )
         chosen = np.random.default_rng(seed).permutation(len(self.oracle))[:most]
         self.oracle = [self.oracle[place] for place in chosen]
         self.seed, self.vectors = seed, vectors
@@ -200,7 +204,9 @@ def main():
     tables = {name: Scores(name) for name in options.tables}
     vectors, known = {}, {}
     for seed in range(options.first_seed, options.first_seed + options.seeds):
-        episodes = Episodes(options.train, options.eval, most=options.episodes, seed=seed, vectors=vectors)
+        episodes = Episodes(
+            options.train, options.eval, most=options.episodes, seed=seed, vectors=vectors, shots=max(5, *options.shots)
+        )
         if {"1", "5", "12", "13", "fig2"} & set(tables):
             if not vectors and {"1", "5", "fig2"} & set(tables):
                 episodes.embed({name: load_embedder(folder) for name, folder in encoders.items()})

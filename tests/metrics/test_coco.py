@@ -22,12 +22,13 @@ def _files(folder: Path, seed: int = 0) -> tuple[Path, Path]:
     generator = np.random.default_rng(seed)
 
     def mask() -> Any:
-        bitmap = np.zeros((30, 40), dtype=bool)
-        top, left = generator.integers(0, 20, 2)
-        bitmap[top : top + generator.integers(3, 10), left : left + generator.integers(3, 12)] = True
+        bitmap = np.zeros((300, 400), dtype=bool)
+        top, left = generator.integers(0, 200, 2)
+        side = int(generator.choice([12, 40, 95]))  # small, medium and large
+        bitmap[top : top + side + generator.integers(9), left : left + side + generator.integers(9)] = True
         return bitmap
 
-    images = [{"id": i, "file_name": f"{i}.jpg", "height": 30, "width": 40} for i in (4, 9, 2)]
+    images = [{"id": i, "file_name": f"{i}.jpg", "height": 300, "width": 400} for i in (4, 9, 2)]
     annotations, results = [], []
     for image in images:
         for _ in range(4):
@@ -45,7 +46,7 @@ def _files(folder: Path, seed: int = 0) -> tuple[Path, Path]:
                     "image_id": image["id"], "category_id": int(generator.choice([3, 8])),
                     "segmentation": rle.encode(np.roll(bitmap, shift, 1)), "score": float(generator.random()),
                 }
-                for shift in (0, 1)
+                for shift in (0, 7)
             ]  # fmt: skip
     gt = {"images": images, "annotations": annotations, "categories": [{"id": 3, "name": "a"}, {"id": 8, "name": "b"}]}
     (folder / "gt.json").write_text(json.dumps(gt))
@@ -68,6 +69,8 @@ def _plainly(gt: Path, pred: Path, *, class_agnostic: bool) -> dict[str, float]:
     return {
         "AP": mean(precision), "AP50": mean(precision[0]), "AP75": mean(precision[5]),
         "AR1": mean(recall[..., 0]), "AR3": mean(recall[..., 1]), "AR5": mean(recall[..., 2]),
+        **{f"AP_{name}": mean(evaluation.eval["precision"][:, :, :, place, 3])
+           for place, name in enumerate(("small", "medium", "large"), 1)},
     }  # fmt: skip
 
 

@@ -148,7 +148,7 @@ def coco(
     as_json: Json = False,
     json_file: JsonFile = None,
 ) -> None:
-    """COCO masks: class-agnostic AP, AP50, AP75, and AR with 1, 3 and 5 detections an image."""
+    """COCO masks: class-agnostic AP, AP50, AP75, by size, and AR with 1, 3 and 5 detections an image."""
     from fewmask.metrics.reports import report_coco
 
     where = _Where(as_json, json_file)

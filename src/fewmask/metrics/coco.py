@@ -13,17 +13,20 @@ from pycocotools.cocoeval import COCOeval
 from fewmask.datasets.coco import CocoDataset
 from fewmask.datasets.coco_results import CocoResult
 from fewmask.errors import DatasetError
+from fewmask.media import rle
 
 Figure = float | None
 
 MAX_DETECTIONS = (1, 3, 5, 100)
+SIZES = {"AP_small": (0.0, 32.0**2), "AP_medium": (32.0**2, 96.0**2), "AP_large": (96.0**2, 1e10)}
+"""Pixels of an object."""
 
 
 def evaluate_coco(
     dataset: CocoDataset, results: Sequence[CocoResult], *, class_agnostic: bool = True
 ) -> dict[str, Figure]:
     """AP, AP50 and AP75 over up to 100 detections an image; AR1, AR3 and AR5 over the first 1, 3 and 5 (IoU 0.5 to
-    0.95).
+    0.95); and the AP of small, medium and large objects.
 
     Args:
         dataset: the ground truth; annotation ids may be anything, 0 included.
@@ -64,7 +67,7 @@ def evaluate_coco(
                 "category_id": 1 if class_agnostic else result.category_id,
                 "segmentation": result.mask,
                 "iscrowd": 0,
-                "area": 0.0,
+                "area": rle.area(result.mask),
                 "score": result.score,
             }
             for result in results
@@ -73,7 +76,10 @@ def evaluate_coco(
     with redirect_stdout(io.StringIO()):  # pycocotools prints its progress
         evaluation = COCOeval(truth, found, "segm")
         evaluation.params.maxDets = list(MAX_DETECTIONS)
-        evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, 1e10]], ["all"]
+        evaluation.params.areaRng, evaluation.params.areaRngLbl = (
+            [[0, 1e10], *map(list, SIZES.values())],
+            ["all", *SIZES],
+        )
         evaluation.evaluate()
         evaluation.accumulate()
     # precision [threshold, recall, class, area, max detections], recall [threshold, class, area, max detections]
@@ -86,6 +92,7 @@ def evaluate_coco(
         "AR1": _mean(recall[..., 0]),
         "AR3": _mean(recall[..., 1]),
         "AR5": _mean(recall[..., 2]),
+        **{name: _mean(evaluation.eval["precision"][:, :, :, place, -1]) for place, name in enumerate(SIZES, 1)},
     }
 
 
