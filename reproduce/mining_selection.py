@@ -126,6 +126,7 @@ def main() -> None:
     ablations = {ALL: {"weight_flow": 1}} if arguments.only_all else ABLATIONS
     if arguments.no_flow:
         ablations = {title: changes for title, changes in ablations.items() if changes.get("weight_flow", 1) == 0}
+    offered = []
     tallies = {name: Tally() for name in ("top-1", "everything", *ablations)}
     thresholds, distillation = ({t: Tally() for t in THRESHOLDS} for _ in range(2))
     calls = pairs = same = clips = 0
@@ -136,6 +137,7 @@ def main() -> None:
     for name in source.names(arguments.clips)[arguments.skip :]:
         clip = mining_clip(source, name, arguments.frames, arguments.step)
         found = proposals(clip, arguments.cache, make)
+        offered += [int((scores >= arguments.score_threshold).sum()) for _, scores in found]
         if arguments.perfect_background:
             backgrounds = [np.where(truth.any(axis=0), 0.01, 0.99) for truth in clip.truths]
         else:
@@ -176,6 +178,8 @@ def main() -> None:
     for title, tally in tallies.items():
         if tally.objects:
             print(tally.line(title))
+    bare = 100 * np.mean(np.array(offered) == 0)
+    print(f"proposals offered: {np.mean(offered):.2f} a frame, none in {bare:.1f} % of frames")
     print(f"flow calls: {calls} of {pairs} = {calls / max(pairs, 1):.3f}")
     if arguments.check_flow_calls:
         print(f"same path as with all pairs: {same} of {clips} clips")

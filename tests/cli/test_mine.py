@@ -14,6 +14,7 @@ from fewmask.datasets.coco import read_coco
 from fewmask.errors import ConfigError
 from fewmask.minvis.architecture import Architecture, build
 from fewmask.minvis.pretrained import save_small
+from fewmask.pipelines.mine import MINVIS_SCORE_THRESHOLD
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "mining"))
 from mining_red_square import write_video
@@ -80,7 +81,10 @@ def test_mistakes_are_named(words, error, weights, tmp_path):
 def test_minvis_proposals_bring_their_own_score_threshold_and_a_setting_overrules_it(weights, tmp_path):
     video = write_video(tmp_path / "clip", 2)
     (tmp_path / "settings.toml").write_text("score_threshold = 0.25\n")
-    for name, words, expected in (("usual", (), 0.7), ("told", ("--settings", tmp_path / "settings.toml"), 0.25)):
+    for name, words, expected in (
+        ("usual", (), MINVIS_SCORE_THRESHOLD),
+        ("told", ("--settings", tmp_path / "settings.toml"), 0.25),
+    ):
         out = tmp_path / name
         run(video, "--out", out, "--weights", weights, "--workers", 1, "--device", "cpu", *words)
         manifest = json.loads((out / "manifest.json").read_text())

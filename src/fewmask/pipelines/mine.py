@@ -25,11 +25,11 @@ from fewmask.models.weights_input import weights_input
 from fewmask.pipelines.mine_request import MineRequest
 from fewmask.pipelines.recipes import checked, read_toml
 
-MINVIS_SCORE_THRESHOLD = 0.7
+MINVIS_SCORE_THRESHOLD = 0.4
 """`MiningSettings.score_threshold` for MinVIS proposals, where the user sets none.
 
-Unlike a detector's boxes every query brings a mask, also where it holds nothing. Chosen on labelled pictures that the
-bundled weights have not seen.
+Unlike a detector's boxes every query brings a mask, also where it holds nothing. It goes with the scores of the bundled
+weights: `reproduce/mining_selection.py` tries others, and prints how many frames are left without a proposal.
 """
 
 _MOST_WORKERS = 8  # each holds its own networks; more must be asked for
