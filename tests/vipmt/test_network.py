@@ -49,6 +49,20 @@ def test_memory_changes_the_result(network):
 
 
 @torch.no_grad()
+def test_blind_tokens_are_the_same_for_every_class_and_the_iterations_alone_tell(network):
+    query, pictures, masks = scene()
+    features, size = network.encode(query), (48, 80)
+    first, second = (network.exemplars(network.encode(pictures), shown) for shown in (masks, 1 - masks))
+    seeing, blind, other = (
+        network.segment(features, size, first), network.segment(features, size, first, blind=True),
+        network.segment(features, size, second, blind=True),
+    )  # fmt: skip
+    assert torch.equal(blind.query.tokens, other.query.tokens)
+    assert not torch.equal(blind.query.tokens, seeing.query.tokens)
+    assert not torch.equal(blind.iterations[0].clip_prototype, other.iterations[0].clip_prototype)
+
+
+@torch.no_grad()
 def test_softmaxes_apart_are_those_of_the_equations(network):
     """Eq 2 looks at supports alone, eq 13 at memory alone."""
     query, support, masks = scene()

@@ -204,6 +204,23 @@ def test_before_memory_is_used_an_episode_may_be_cut_to_its_first_clips(small, s
     assert one["main"] < losses(memory_after=3)["main"] != both["main"]
 
 
+def test_that_share_of_the_training_clips_is_blind(small, stills, monkeypatch):
+    task = VIPMTTask(
+        recipe(small, blind=0.5), VIPMTNetwork(small), EpisodeSampler(stills, [1, 2], shots=2, clip_length=2, clips=2)
+    )
+    seen, segment = [], task.features.network.segment
+    monkeypatch.setattr(
+        task.features.network, "segment", lambda *a, blind=False: (seen.append(blind), segment(*a, blind=blind))[1]
+    )
+    for number in range(0, 8, 2):
+        task.loss([task.sample(number), task.sample(number + 1)], torch.device("cpu"))
+    assert len(seen) == 16
+    assert 3 <= sum(seen) <= 13
+    before, seen[:] = list(seen), []
+    task.loss([task.sample(0), task.sample(1)], torch.device("cpu"))
+    assert seen == before[:4]
+
+
 @pytest.mark.parametrize("name", ["paper", "small_coco_mini", "small_baseline"])
 def test_recipes_are_valid(name):
     path = Path(__file__).parents[2] / "recipes" / "vipmt" / f"{name}.toml"

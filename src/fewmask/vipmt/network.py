@@ -101,15 +101,17 @@ class VIPMTNetwork(nn.Module):
         memory: Exemplars | None = None,
         *,
         iterated: Exemplars | None = None,
+        blind: bool = False,
     ) -> ClipSegmentation:
         """Segment T encoded frames of ``size`` (H, W) pixels; memory of zero frames is the same as none.
 
         ``iterated``: what the iterations look at in place of the supports, to tell whether they look at all.
+        ``blind``: the tokens that they start from are told nothing of the class (`PrototypeActivation`).
         """
         exemplars = support if memory is None else Exemplars.join([support, memory])
         shown = support if iterated is None else iterated
         seen = shown if memory is None else Exemplars.join([shown, memory])
-        query = self.activation(features, exemplars)
+        query = self.activation(features, exemplars, blind=blind)
         height, width = query.tokens.shape[-2:]
         position = sine_position_2d(height, width, self.config.channels, like=query.tokens)
         tokens, iterations = self.transformer(

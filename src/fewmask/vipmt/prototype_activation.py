@@ -74,8 +74,11 @@ class PrototypeActivation(nn.Module):
         regions = tuple(region_pixels(frame, mask) for frame, mask in zip(pooled, inside, strict=True))
         return Exemplars(tokens, prototypes, repair_degenerate(inside), regions)
 
-    def forward(self, features: FrameFeatures, exemplars: Exemplars) -> ActivatedQuery:
-        """Activate T query frames by all exemplars, supports and memory together."""
+    def forward(self, features: FrameFeatures, exemplars: Exemplars, *, blind: bool = False) -> ActivatedQuery:
+        """Activate T query frames by all exemplars, supports and memory together.
+
+        ``blind``: F_0 is told nothing of them (no mean prototype, no prior), so that only the iterations can.
+        """
         adjusted = self.dropout(self.adjust_query(self.fuse(features)).relu())
         regions = exemplars.regions
         if self.config.prior_features == "fused":
@@ -85,6 +88,7 @@ class PrototypeActivation(nn.Module):
             counts = torch.arange(1, len(prior) + 1, dtype=prior.dtype, device=prior.device)
             prior = prior.cumsum(0) / counts[:, None, None]
         prototype = exemplars.prototypes.mean(0)[None, :, None, None].expand_as(adjusted)
-        tokens = self.merge_query(torch.cat((adjusted, prototype, prior[:, None]), dim=1)).relu()
+        told = 0.0 if blind else 1.0
+        tokens = self.merge_query(torch.cat((adjusted, told * prototype, told * prior[:, None]), dim=1)).relu()
         initial_logits = self.initial_classifier(tokens + self.initial_residual(tokens))
         return ActivatedQuery(adjusted, tokens, prior, initial_logits)

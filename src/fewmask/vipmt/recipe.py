@@ -31,6 +31,10 @@ class VIPMTRecipe(BaseModel):
     absent: float = Field(
         0.0, ge=0, le=1, description="share of episodes whose query does not show the class; the released code has none"
     )
+    blind: float = Field(
+        0.0, ge=0, le=1, description="share of training clips whose tokens are told nothing of the class before the "
+        "iterations, which must then find it in their prototypes; ours"
+    )  # fmt: skip
     ccds: Literal["code", "paper", "off"] = "code"
     ccds_on: Literal["adjusted", "merged"] = Field(
         "adjusted",

@@ -107,7 +107,9 @@ class VIPMTTask:
                 memory, memory_masks = self.encode(item.episode, shots) if shots else (None, support_masks[:0])
                 masks = self.masks(item.episode, item.episode.clips[index])
                 features = self.features.get(item.episode.clips[index])
-                result = self._vipmt.segment(features, self._vipmt.config.input_size, support, memory)
+                blind = seed_of("vipmt blind", item.number, index) % 1000 < 1000 * self.recipe.blind
+                size = self._vipmt.config.input_size
+                result = self._vipmt.segment(features, size, support, memory, blind=blind)
                 clips.append(SegmentedClip(result, masks, torch.cat((support_masks, memory_masks))))
             losses = clip_losses(
                 clips,
