@@ -11,8 +11,11 @@ from moving_squares import picture, write_video
 from PIL import Image
 
 from fewmask.cli import main as command
+from fewmask.media.frames import open_frames
 from fewmask.minvis.architecture import Architecture, build
 from fewmask.minvis.pretrained import save_small
+from fewmask.minvis.stream import MinVIS
+from fewmask.minvis.stream_settings import StreamSettings, resolve
 
 TINY = Architecture(backbone="timm:mobilenetv3_small_050", queries=6, width=32, encoder_layers=1, decoder_layers=1,
                     feedforward=32)  # fmt: skip
@@ -174,3 +177,38 @@ def test_kill_9_and_resume_equals_an_uninterrupted_run(weights, tmp_path):
     names = ["tracks.json", "results.spool", *(f"masks/{t:05d}.png" for t in range(600))]
     for name in names:
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_a_profile_says_where_the_time_went_and_changes_no_result(fewmask, weights, clip, tmp_path):
+    words = ["segment", clip, "--weights", weights, "--precision", "fp32", "--min-score", 0, "--no-overlay"]
+    code, said, errors = fewmask(*words, "--out", tmp_path / "plain", "--json")
+    assert code == 0, errors
+    assert "profile" not in json.loads(said)
+    code, said, errors = fewmask(*words, "--out", tmp_path / "profiled", "--json", "--profile")
+    assert code == 0, errors
+    profile = json.loads(said)["profile"]
+    assert {"decode", "resize", "network", "linking", "encode", "write", "files"} <= set(profile["stages"])
+    assert profile["stages"]["write"]["calls"] == profile["stages"]["linking"]["calls"] == 10
+    assert 0 < profile["first_frame_s"] <= profile["total_s"]
+    for name in ("tracks.json", "results.spool"):
+        assert (tmp_path / "plain" / name).read_bytes() == (tmp_path / "profiled" / name).read_bytes()
+    code, said, errors = fewmask(*words, "--out", tmp_path / "table", "--profile")
+    assert code == 0, errors
+    assert "frames/s" in said
+    assert "\n  network" in said
+
+
+def test_overlapped_stages_give_the_bytes_of_one_batch_after_another(weights, clip):
+    model = MinVIS.from_pretrained(weights)
+    with open_frames(clip) as source:
+        frames = list(source)
+    settings = resolve(StreamSettings(), ArrayFacts(), model.segmenter.device)
+    overlapped = [result for group in model.open_stream(settings).run(frames) for result in group]
+    plain = model.open_stream(settings)
+    batches = [frames[start : start + settings.batch] for start in range(0, len(frames), settings.batch)]
+    assert len(batches) > 2
+    assert overlapped == [result for batch in batches for result in plain.step(batch)]
+
+
+class ArrayFacts:
+    size, length, is_live = (64, 96), 10, False

@@ -1,5 +1,6 @@
 """The one-stage segmenter: assignment, losses, queries, the folder, and that it learns."""
 
+import copy
 import itertools
 import json
 from dataclasses import replace
@@ -12,8 +13,10 @@ from safetensors.torch import load_file, save_file
 from fewmask.datasets.class_names import COCO
 from fewmask.datasets.coco import read_coco
 from fewmask.errors import CheckpointError, ConfigError, DatasetError
+from fewmask.media.frames import open_frames
 from fewmask.minvis.dense import queries
 from fewmask.minvis.dense.assignment import MOST, SIZES, candidates, choose
+from fewmask.minvis.dense.folded import folded
 from fewmask.minvis.dense.losses import DenseTargets, LossWeights, contrast, dense_loss, quality_focal
 from fewmask.minvis.dense.network import DenseNetwork, DenseShape, places_of, position_code
 from fewmask.minvis.dense.recipe import DenseRecipe
@@ -23,6 +26,7 @@ from fewmask.minvis.dense.weights import save_dense
 from fewmask.minvis.pretrained import load
 from fewmask.minvis.stream import MinVIS
 from fewmask.minvis.training_data import coco_data, joined
+from fewmask.pipelines.segment import demo_clip
 from fewmask.pipelines.train import TrainRequest, train_minvis
 
 SHAPE = DenseShape(classes=3, width=16, pixel_width=8, identity=4)
@@ -348,3 +352,58 @@ def test_classes_keep_what_was_learned_of_their_names(squares, tmp_path):
     assert torch.equal(head.weight[0], known[1])
     assert torch.equal(head.weight[1], known[0])
     assert not any(torch.equal(head.weight[2], row) for row in known)
+
+
+def test_the_network_as_it_is_run_has_no_normalisations_left_and_says_the_same():
+    torch.manual_seed(1)
+    trained = DenseNetwork(SHAPE)
+    for _ in range(3):  # statistics of its own for every normalisation
+        trained.train()(torch.randn(2, 3, 64, 96))
+    trained.eval()
+    run, images = folded(trained), torch.randn(2, 3, 64, 96)
+    kinds = {type(module) for module in trained.modules()}
+    assert torch.nn.BatchNorm2d in kinds  # of the trained one, as it was
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in run.modules())
+    with torch.inference_mode():
+        expected, found = trained(images), run(images)
+    for name in ("objectness", "classes", "kernels", "identities", "pixels"):
+        torch.testing.assert_close(getattr(found, name), getattr(expected, name), rtol=1e-3, atol=1e-4)
+
+
+def test_masks_of_the_bundled_network_are_those_of_the_network_as_trained(monkeypatch):
+    with open_frames(demo_clip(short=True)) as source:
+        frames = np.stack([frame.rgb for frame, _ in zip(source, range(2), strict=False)])
+    segmenter = load()
+    found = segmenter(frames, short_side=segmenter.short_side)
+    monkeypatch.setattr(segmenter, "_run", segmenter.network)
+    expected = segmenter(frames, short_side=segmenter.short_side)
+    inside, wanted = found.masks_queries_logits > 0, expected.masks_queries_logits > 0
+    there = wanted.flatten(2).any(2)
+    assert there.sum() > 5
+    assert torch.equal(there, inside.flatten(2).any(2))
+    iou = (inside & wanted).flatten(2).sum(2) / (inside | wanted).flatten(2).sum(2).clamp(min=1)
+    assert iou[there].min() > 0.999
+
+
+def test_weights_that_change_are_the_ones_that_run(network):
+    segmenter = DenseSegmenter(copy.deepcopy(network), ("a", "b", "c"), short_side=None)
+    frames = np.random.default_rng(0).integers(0, 256, (1, 64, 96, 3), dtype=np.uint8)
+    before = segmenter(frames).masks_queries_logits
+    state = segmenter.state_dict()
+    assert set(state) == {f"network.{key}" for key in network.state_dict()}
+    segmenter.train()
+    with torch.no_grad():
+        segmenter.network.objectness.bias.add_(3)
+        segmenter.network.kernel.bias.add_(1)
+    segmenter.eval()
+    assert not torch.equal(segmenter(frames).masks_queries_logits, before)
+
+
+def test_masks_are_made_of_the_winners_alone_and_are_kernel_times_pixels(network):
+    with torch.inference_mode():
+        found = network(torch.randn(1, 3, 64, 96))
+        scores, _, masks, _ = queries.queries_of(found, 0, 12)
+        objectness = found.objectness[0].sigmoid()
+        everything = (found.kernels[0] @ found.pixels[0].flatten(1)).view(-1, *found.pixels.shape[-2:])
+    for score, mask in zip(scores[scores > 0], masks, strict=False):
+        torch.testing.assert_close(mask, everything[(objectness == score).nonzero()[0, 0]], rtol=1e-4, atol=1e-5)

@@ -1,6 +1,7 @@
 """`fewmask segment SOURCE --out DIR`: every object of a video, with ids, or the class that masked pictures show."""
 
 import sys
+from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,6 +11,7 @@ import typer
 from fewmask.cli.console import Progress, counted, note, say, say_json
 from fewmask.cli.options import Device, Json, Out, Resume
 from fewmask.errors import ConfigError
+from fewmask.media.stage_times import Profile, profiled
 from fewmask.pipelines.segment_request import ClassShown, EveryObject, RunOptions, SegmentRequest, SharedWithPool
 
 EVERY = "Every object (MinVIS)"
@@ -111,6 +113,9 @@ def segment(
         bool, typer.Option("--skip-broken", help="Go on after frames that cannot be decoded.", rich_help_panel=RUN)
     ] = False,
     resume: Resume = False,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Say where the time went.", rich_help_panel=RUN)
+    ] = False,
     as_json: Json = False,
 ) -> None:  # fmt: skip
     """Segment and track every object of SOURCE, or what supports or a pool name.
@@ -129,17 +134,20 @@ def segment(
         device=device, exports=tuple(export or ()), overlay=overlay, masks=masks, scores=scores, all_tracks=all_tracks,
         min_score=min_score, skip_broken=skip_broken, resume=resume, command=sys.argv,
     )  # fmt: skip
-    run_and_say(options, request, as_json=as_json)
+    run_and_say(options, request, as_json=as_json, profile=profile)
 
 
-def run_and_say(options: RunOptions, request: SegmentRequest, *, as_json: bool) -> None:
+def run_and_say(options: RunOptions, request: SegmentRequest, *, as_json: bool, profile: bool = False) -> None:
     """Segment with progress, then say what came of it and where it is."""
     from fewmask.pipelines.segment import run_segment
 
-    with Progress("frames", quiet=as_json, first="loading the network") as progress:
+    with ExitStack() as stack:
+        times = stack.enter_context(profiled()) if profile else None
+        progress = stack.enter_context(Progress("frames", quiet=as_json, first="loading the network"))
         summary = run_segment(options, request, progress)
     if as_json:
-        say_json({"out": options.out, "frames": summary.frames, "tracks": summary.tracks, "files": list(summary.files)})
+        found = {"out": options.out, "frames": summary.frames, "tracks": summary.tracks, "files": list(summary.files)}
+        say_json(found if times is None else {**found, "profile": times.as_json()})
         return
     note("")
     say(f"{counted(summary.frames, 'frame')}, {counted(summary.tracks, 'track')} shown")
@@ -147,6 +155,19 @@ def run_and_say(options: RunOptions, request: SegmentRequest, *, as_json: bool) 
         say(f"not drawn: {summary.hidden}; --all-tracks draws them")
     for path in summary.files:
         say(f"  {path}")
+    if times is not None:
+        _say_profile(times, summary.frames)
+
+
+def _say_profile(profile: Profile, frames: int) -> None:
+    """Stages as a table, those of the most seconds first."""
+    first = "" if profile.first_frame_s is None else f", first frame after {profile.first_frame_s:.2f} s"
+    say(f"time: {profile.total_s:.2f} s, {frames / max(profile.total_s, 1e-9):.2f} frames/s{first}")
+    say(f"  {'stage':<10}{'seconds':>9}{'share':>8}{'ms a frame':>12}")
+    for name, of in sorted(profile.stages.items(), key=lambda item: -item[1].seconds):
+        share = of.seconds / max(profile.total_s, 1e-9)
+        say(f"  {name:<10}{of.seconds:>9.2f}{share:>8.1%}{1000 * of.seconds / max(frames, 1):>12.1f}")
+    say("  stages run side by side, so that shares may exceed the whole; 'method' is waiting where others are named")
 
 
 def _request(context: typer.Context, **given: Any) -> SegmentRequest:

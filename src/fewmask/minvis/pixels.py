@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fewmask.errors import VideoError
+from fewmask.media.stage_times import stage
 
 Frames: TypeAlias = npt.NDArray[np.uint8] | Tensor
 
@@ -51,11 +52,12 @@ def prepare_pixels(
     Raises:
         VideoError: frames are not uint8 [T, H, W, 3].
     """
-    images = as_images(frames, device)
-    size = resized_size(images.shape[-2], images.shape[-1], short_side, max_size)
-    pixels = normalise(resize(images, size), normalisation, dtype)
-    pad_bottom, pad_right = -size[0] % SIZE_DIVISOR, -size[1] % SIZE_DIVISOR
-    return functional.pad(pixels, (0, pad_right, 0, pad_bottom)), size
+    with stage("resize"):
+        images = as_images(frames, device)
+        size = resized_size(images.shape[-2], images.shape[-1], short_side, max_size)
+        pixels = normalise(resize(images, size), normalisation, dtype)
+        pad_bottom, pad_right = -size[0] % SIZE_DIVISOR, -size[1] % SIZE_DIVISOR
+        return functional.pad(pixels, (0, pad_right, 0, pad_bottom)), size
 
 
 def as_images(frames: Frames, device: torch.device) -> Tensor:

@@ -19,6 +19,7 @@ from fewmask.media.prefetch import Prefetch
 from fewmask.media.result_stream import Reread
 from fewmask.media.results import FrameResult, Track
 from fewmask.media.rle import Rle
+from fewmask.media.stage_times import stage
 from fewmask.minvis.frame_instances import mask_quality
 from fewmask.minvis.mask_encoding import MaskEncoder
 from fewmask.minvis.matching import as_numpy
@@ -110,7 +111,8 @@ class TrackStream:
 
     def _queries(self, frames: Sequence[Frame]) -> SegmenterOutput:
         short_side = self._settings.short_side or self._segmenter.short_side
-        return self._segmenter(np.stack([frame.rgb for frame in frames]), short_side=short_side)
+        with stage("network"):
+            return self._segmenter(np.stack([frame.rgb for frame in frames]), short_side=short_side)
 
     def _tracked(self, frames: Sequence[Frame], output: SegmenterOutput) -> list[FrameResult]:
         size = (frames[0].rgb.shape[0], frames[0].rgb.shape[1])
@@ -121,9 +123,10 @@ class TrackStream:
         self.names = []
         for position, frame in enumerate(frames):
             logits, masks = output.class_queries_logits[position], output.masks_queries_logits[position]
-            quality = mask_quality(masks.float()) if self._by_quality else None
-            coarse = masks[:, ::COARSE, ::COARSE] > 0
-            order = self._tracker.step(logits, output.query_embeddings[position], quality, coarse)
+            with stage("linking"):
+                quality = mask_quality(masks.float()) if self._by_quality else None
+                coarse = masks[:, ::COARSE, ::COARSE] > 0
+                order = self._tracker.step(logits, output.query_embeddings[position], quality, coarse)
             if isinstance(self._tracker, ObjectTracker):
                 slots = seen_tracks(self._tracker, order)
             else:
@@ -131,7 +134,8 @@ class TrackStream:
                 if quality is not None:
                     own *= as_numpy(quality)[order, None]
                 slots = kept_slots(self._tracker, own, self._settings)
-            encoded = self._encoder.encode(as_numpy(masks[torch.from_numpy(order[slots])]))
+            with stage("encode"):
+                encoded = self._encoder.encode(as_numpy(masks[torch.from_numpy(order[slots])]))
             results.append(_frame_result(frame, size, self._tracker, slots, encoded))
             names = as_numpy(output.name_probabilities(position))[order[slots]]
             self.names.append(dict(zip(self._tracker.ids[slots].tolist(), names, strict=True)))

@@ -21,6 +21,7 @@ from fewmask.media.result_stream import ResultStream
 from fewmask.media.results import FrameResult
 from fewmask.media.run_directory import RunDirectory
 from fewmask.media.spool import ResultSpool
+from fewmask.media.stage_times import first_frame, stage, timed
 from fewmask.media.stopping import taken_up
 from fewmask.media.video_facts import VideoFacts
 from fewmask.media.writer import check_writable
@@ -30,6 +31,8 @@ from fewmask.pipelines.segment_request import RunOptions
 if TYPE_CHECKING:
     import torch
 
+WAITING = "method"
+"""Stage of a profile: the method itself, where it does not name stages of its own; with MinVIS, waiting for them."""
 STATE_EVERY = 64  # frames between two stored states; at most this many, and a group, are computed again on resume
 
 
@@ -124,10 +127,11 @@ def stream_to_directory(
             raise nothing
         if tracks is None:
             tracks = FinalTracks.gathered(spool.results())
-        summary = write_run_files(
-            run, tracks, outputs, source=options.source, categories=stream.categories, skip_broken=options.skip_broken,
-            ids_given=job.live_ids.given,
-        )  # fmt: skip
+        with stage("files"):
+            summary = write_run_files(
+                run, tracks, outputs, source=options.source, categories=stream.categories,
+                skip_broken=options.skip_broken, ids_given=job.live_ids.given,
+            )  # fmt: skip
         if broken is not None:
             run.fail(str(broken))
             raise VideoError(f"{broken} (the {summary.frames} frames before it are in {run.path})") from broken
@@ -173,9 +177,11 @@ def _run_frames(job: _Job, start: int, progress: Callable[[int, int | None], Non
             overlay = job.run.path / "overlay.mp4"
             live = LiveOverlay(overlay, frames, stream.categories, job.outputs, job.live_ids)
         try:
-            for group in stream.run(live or frames):
+            for group in timed(WAITING, stream.run(timed("decode", live or frames))):
+                first_frame()
                 for result in group:
-                    spool.append(result.index, result)
+                    with stage("write"):
+                        spool.append(result.index, result)
                     last = result.index
                     if live is not None:
                         live.add(_first_rows(result, stream.live_tracks))

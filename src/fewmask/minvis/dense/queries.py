@@ -42,14 +42,20 @@ def queries_of(found: DensePrediction, image: int, count: int) -> tuple[Tensor, 
     objectness = found.objectness[image].float().sigmoid()
     scores, places = objectness.topk(min(CANDIDATES, len(objectness)))
     pixels = found.pixels[image].float()
-    masks = (found.kernels[image, places].float() @ pixels.flatten(1)).view(-1, *pixels.shape[1:])
-    kept = winning_places(scores, masks[:, ::2, ::2] > 0, count)
-    own = places[kept]
+    kernels = found.kernels[image, places].float()
+    # Which places win is told on every other pixel; masks are made of the winners alone.
+    kept = winning_places(scores, _masks(kernels, pixels[:, ::2, ::2]) > 0, count)
+    masks, own = _masks(kernels[kept], pixels), places[kept]
     missing = count - len(kept)
     identities = torch.nn.functional.normalize(found.identities[image, own].float(), dim=1)
     return (
         torch.cat((scores[kept], scores.new_zeros(missing))),
         torch.cat((found.classes[image, own].float(), found.classes.new_zeros(missing, found.classes.shape[-1]))),
-        torch.cat((masks[kept], masks.new_full((missing, *masks.shape[1:]), NOTHING))),
+        torch.cat((masks, masks.new_full((missing, *masks.shape[1:]), NOTHING))),
         torch.cat((identities, identities.new_zeros(missing, identities.shape[1]))),
     )
+
+
+def _masks(kernels: Tensor, pixels: Tensor) -> Tensor:
+    """Mask logits [n, h, w] of kernels [n, D] over pixels [D, h, w]."""
+    return (kernels @ pixels.flatten(1)).view(-1, *pixels.shape[1:])

@@ -1,11 +1,15 @@
 """The one-stage network as a segmenter of MinVIS."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
-from fewmask.minvis.dense.network import DenseNetwork
+from fewmask.media.stage_times import stage
+from fewmask.minvis.dense.folded import folded
+from fewmask.minvis.dense.network import DenseNetwork, DensePrediction
 from fewmask.minvis.dense.queries import queries_of
 from fewmask.minvis.dense.weights import load_dense_network, save_dense
 from fewmask.minvis.pixels import DEFAULT_MAX_SIZE, Frames, PixelNormalisation, prepare_pixels
@@ -39,6 +43,7 @@ class DenseSegmenter(nn.Module):
         self.short_side = short_side
         self.autocast_dtype = autocast_dtype
         self.normalisation = PixelNormalisation()
+        self._run: Callable[[Tensor], DensePrediction] | None = None
 
     @property
     def num_classes(self) -> int:
@@ -78,9 +83,10 @@ class DenseSegmenter(nn.Module):
             frames, self.normalisation, short_side=short_side, max_size=max_size, device=self.device, dtype=self.dtype
         )
         with torch.autocast(self.device.type, self.autocast_dtype, enabled=self.autocast_dtype is not None):
-            found = self.network(pixels)
-        queries = [queries_of(found, image, QUERIES) for image in range(len(pixels))]
-        objectness, classes, masks, identities = (torch.stack(part) for part in zip(*queries, strict=True))
+            found = self._as_run()(pixels)
+        with stage("queries"):
+            queries = [queries_of(found, image, QUERIES) for image in range(len(pixels))]
+            objectness, classes, masks, identities = (torch.stack(part) for part in zip(*queries, strict=True))
         return SegmenterOutput(
             class_queries_logits=_class_logits(objectness, classes),
             masks_queries_logits=masks,
@@ -89,6 +95,23 @@ class DenseSegmenter(nn.Module):
             image_size=image_size,
             name_logits=classes,
         )
+
+    def _as_run(self) -> Callable[[Tensor], DensePrediction]:
+        """The network without what training alone needs, made before the first frame; not part of the state."""
+        if self._run is None:
+            network = folded(self.network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            object.__setattr__(self, "_run", network)  # no sub-module: it is not saved, and does not train
+        assert self._run is not None
+        return self._run
+
+    def train(self, mode: bool = True) -> Self:
+        """As of any module; weights may change after it, so that the next frame is run with them as they are then."""
+        self._run = None
+        return super().train(mode)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        self._run = None  # moved to a device or another type
+        return super()._apply(fn, recurse)
 
     def reset(self) -> None:
         """Nothing: frames do not see one another."""
