@@ -17,6 +17,7 @@ from fewmask.media import stopping
 VERBS = {
     "demo": ("demo", "demo"),
     "segment": ("segment", "segment"),
+    "segment-many": ("segment_many", "segment_many"),
     "index": ("index", "index"),
     "retrieve": ("retrieve", "retrieve"),
     "mine": ("mine", "mine"),
@@ -29,6 +30,7 @@ VERBS = {
     "convert": ("convert", "convert"),
     "convert-data": ("convert_data", "convert_data"),
     "export": ("export", "export"),
+    "export-model": ("export_model", "export_model"),
     "studio": ("studio", "studio"),
     "doctor": ("doctor", "doctor"),
 }

@@ -43,6 +43,13 @@ def segment(
     short_side: Annotated[
         int, typer.Option(help="Network input size; 0 = what the weights were trained for.", rich_help_panel=EVERY)
     ] = 0,
+    runtime: Annotated[
+        str,
+        typer.Option(
+            help="What computes the network: torch, or on CPUs onnxruntime or openvino (one-stage networks).",
+            rich_help_panel=EVERY,
+        ),
+    ] = "torch",
     support: Annotated[
         Path | None,
         typer.Option(help="Folder of pictures with masks, or COCO file: find what they show.", rich_help_panel=SHOWN),
@@ -125,7 +132,7 @@ def segment(
     """
     request = _request(
         context, precision=precision, batch=batch, top_k=top_k, ranking=ranking, mode=mode,
-        short_side=short_side or None, support=support, negative=negative, pool=pool, shots=shots,
+        short_side=short_side or None, runtime=runtime, support=support, negative=negative, pool=pool, shots=shots,
         support_video=tuple(support_video or ()), random_supports=random_supports, encoder=encoder,
         instances=instances, seed=seed,
     )  # fmt: skip

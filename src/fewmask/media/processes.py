@@ -22,6 +22,11 @@ Outcome = TypeVar("Outcome")
 MakeWork: TypeAlias = Callable[[], Callable[[Job], Outcome]]
 """Makes a worker where it works; for other processes it must be picklable: a function of a module, or a partial."""
 
+
+class WorkerDiedError(FewmaskError):
+    """A worker process was killed; what it was doing is not done."""
+
+
 AHEAD = 16  # jobs a worker may be ahead of the outcome that is waited for; more would only hold memory
 
 
@@ -40,7 +45,7 @@ def outcomes(
         threads: of torch in each worker; the same number everywhere makes the same sums. None = as it is.
 
     Raises:
-        FewmaskError: a worker was killed. What a job itself raises comes as it is.
+        WorkerDiedError: a worker was killed. What a job itself raises comes as it is.
     """
     if workers == 1:
         with _threads(threads):
@@ -62,7 +67,7 @@ def outcomes(
                 return
             yield waiting.popleft().result()
     except BrokenProcessPool as error:
-        raise FewmaskError(
+        raise WorkerDiedError(
             "a worker died, of too little memory perhaps; what was done is kept: go on with --resume, or with fewer "
             "--workers"
         ) from error

@@ -12,7 +12,7 @@ import torch
 from pydantic import BaseModel, Field
 from torch import nn
 
-from fewmask.errors import CheckpointError
+from fewmask.errors import CheckpointError, ConfigError
 from fewmask.media.atomic import write_json
 from fewmask.media.given_path import given_path
 from fewmask.media.own_files import read_json
@@ -34,19 +34,30 @@ QUERIES = ("queries_features.weight", "queries_embedder.weight")
 
 def load(
     name_or_folder: str | Path = BUNDLED, *, device: str | torch.device = "cpu",
-    autocast_dtype: torch.dtype | None = None,
+    autocast_dtype: torch.dtype | None = None, runtime: str = "torch",
 ) -> QuerySegmenter:  # fmt: skip
     """A segmenter: ``small`` or ``mask2former`` (they ship with fewmask), a folder, or a name on the hub.
 
+    Args:
+        name_or_folder: the weights.
+        device: where they go.
+        autocast_dtype: type of matrix products, None = float32.
+        runtime: what computes the network: torch, or for one-stage networks onnxruntime or openvino.
+
     Raises:
         CheckpointError: nothing there, damaged, or weights of another architecture.
+        ConfigError: weights that ``runtime`` cannot compute.
     """
     given_path(name_or_folder, "the name or folder of the weights", CheckpointError)
     folder = folder_of(name_or_folder)
     if folder.name == "model.safetensors" and folder.is_file():
         folder = folder.parent
     if is_dense(folder):
-        return load_dense(folder, device=device, autocast_dtype=autocast_dtype)
+        return load_dense(folder, device=device, autocast_dtype=autocast_dtype, runtime=runtime)
+    if runtime != "torch":
+        raise ConfigError(
+            f"{name_or_folder}: only one-stage networks run on {runtime} so far; leave out --runtime, or use small"
+        )
     if is_small(folder):
         return load_small(folder, device=device, autocast_dtype=autocast_dtype)
     if folder.is_file():

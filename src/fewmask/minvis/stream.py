@@ -36,6 +36,7 @@ class MinVIS:
         *,
         device: str = "auto",
         precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32",
+        runtime: str = "torch",
     ) -> "MinVIS":
         """``small`` (ships with fewmask), a folder written by us or by transformers, or a name on the hub.
 
@@ -46,16 +47,18 @@ class MinVIS:
             device: auto, cpu, cuda, cuda:N or mps.
             precision: of matrix products; auto takes bfloat16 where the hardware computes in it, which is faster and
                 moves single mask pixels.
+            runtime: torch, or onnxruntime or openvino, which compute one-stage networks on CPUs.
 
         Raises:
             CheckpointError: nothing there, damaged, or weights of another architecture.
-            ConfigError: an impossible device or precision.
+            ConfigError: an impossible device, precision or runtime.
         """
         from fewmask.minvis.pretrained import load
         from fewmask.models.device import resolve_device, resolve_precision
 
         where = resolve_device(device)
-        return cls(load(name_or_folder, device=where, autocast_dtype=resolve_precision(precision, where)))
+        found = load(name_or_folder, device=where, autocast_dtype=resolve_precision(precision, where), runtime=runtime)
+        return cls(found)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the segmenter into ``folder``, as `from_pretrained` reads it.

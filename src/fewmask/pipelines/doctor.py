@@ -35,7 +35,8 @@ def examine() -> list[Check]:
 
 
 _OPTIONAL = {
-    "openvino": "openvino",
+    "openvino": "runtime",
+    "onnxruntime": "runtime",
     "ray": "scale",
     "fastapi": "studio",
     "supervision": "dev",

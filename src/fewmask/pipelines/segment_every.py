@@ -25,6 +25,7 @@ def run_every_object(
         options.weights,
         device=options.device,
         precision=cast(Literal["auto", "fp32", "bf16", "fp16"], request.precision),
+        runtime=request.runtime,
     )
     wanted = StreamSettings(
         top_k=request.top_k,
@@ -37,6 +38,8 @@ def run_every_object(
     settings = resolve(wanted, facts, device)
     outputs = options.outputs(MIN_SCORE)
     recorded = {**asdict(settings), "precision": request.precision}
+    if request.runtime != "torch":  # runs of before know no runtimes, and can be gone on with
+        recorded["runtime"] = request.runtime
     inputs = {"weights": weights_input(folder_of(options.weights))}
     with open_run(options, outputs, device, inputs=inputs, settings=recorded) as run:
         return stream_to_directory(model.open_stream(settings), options, run, outputs, progress=progress)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -70,9 +71,10 @@ class EveryObject:
         batch: frames per forward pass, or auto.
         top_k: tracks in ``tracks.json``.
         ranking, mode, short_side: as in `fewmask.minvis.stream_settings.StreamSettings`.
+        runtime: what computes the network: torch, or on CPUs onnxruntime or openvino.
 
     Raises:
-        ConfigError: a word or number that none of them takes.
+        ConfigError: a word or number that none of them takes, or a runtime that is not installed.
     """
 
     precision: str = "auto"
@@ -81,8 +83,12 @@ class EveryObject:
     ranking: str = "auto"
     mode: str = "auto"
     short_side: int | None = None
+    runtime: str = "torch"
 
     def __post_init__(self) -> None:
+        check_choice(self.runtime, ("torch", "onnxruntime", "openvino"), "runtime")
+        if self.runtime != "torch" and find_spec(self.runtime) is None:
+            raise ConfigError(f"{self.runtime} is not installed: pip install 'fewmask[runtime]'")
         check_choice(self.precision, ("auto", "fp32", "bf16", "fp16"), "precision")
         check_choice(self.ranking, ("auto", "paper", "mask-quality"), "ranking")
         check_choice(self.mode, ("auto", "exact", "bounded"), "mode")

@@ -11,6 +11,7 @@ from fewmask.media.stage_times import stage
 from fewmask.minvis.dense.folded import folded
 from fewmask.minvis.dense.network import DenseNetwork, DensePrediction
 from fewmask.minvis.dense.queries import queries_of
+from fewmask.minvis.dense.runtimes import OtherRuntime
 from fewmask.minvis.dense.weights import load_dense_network, save_dense
 from fewmask.minvis.pixels import DEFAULT_MAX_SIZE, Frames, PixelNormalisation, prepare_pixels
 from fewmask.minvis.segmenter import SegmenterOutput
@@ -29,19 +30,21 @@ class DenseSegmenter(nn.Module):
         names: of its classes.
         short_side: the size the weights were trained for; a call resizes only when told to.
         autocast_dtype: run the network in this type; None = float32.
+        runtime: torch, or what computes the network instead; see `fewmask.minvis.dense.runtimes`.
     """
 
     teaches_identity = True  # its embedding is trained to be the same for one object and no other
 
     def __init__(
         self, network: DenseNetwork, names: tuple[str, ...], *, short_side: int | None,
-        autocast_dtype: torch.dtype | None = None,
+        autocast_dtype: torch.dtype | None = None, runtime: str = "torch",
     ) -> None:  # fmt: skip
         super().__init__()
         self.network = network.eval()
         self.names = names
         self.short_side = short_side
         self.autocast_dtype = autocast_dtype
+        self.runtime = runtime
         self.normalisation = PixelNormalisation()
         self._run: Callable[[Tensor], DensePrediction] | None = None
 
@@ -99,7 +102,11 @@ class DenseSegmenter(nn.Module):
     def _as_run(self) -> Callable[[Tensor], DensePrediction]:
         """The network without what training alone needs, made before the first frame; not part of the state."""
         if self._run is None:
-            network = folded(self.network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            network: Any
+            if self.runtime == "torch":
+                network = folded(self.network).to(memory_format=torch.channels_last)
+            else:
+                network = OtherRuntime(self.network, self.runtime, bfloat16=self.autocast_dtype == torch.bfloat16)
             object.__setattr__(self, "_run", network)  # no sub-module: it is not saved, and does not train
         assert self._run is not None
         return self._run
@@ -111,7 +118,8 @@ class DenseSegmenter(nn.Module):
 
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
         self._run = None  # moved to a device or another type
-        return super()._apply(fn, recurse)
+        moved: Self = super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return moved
 
     def reset(self) -> None:
         """Nothing: frames do not see one another."""
@@ -132,12 +140,15 @@ def _class_logits(objectness: Tensor, classes: Tensor) -> Tensor:
 
 
 def load_dense(
-    folder: Path, *, device: str | torch.device = "cpu", autocast_dtype: torch.dtype | None = None
-) -> DenseSegmenter:
+    folder: Path, *, device: str | torch.device = "cpu", autocast_dtype: torch.dtype | None = None,
+    runtime: str = "torch",
+) -> DenseSegmenter:  # fmt: skip
     """Read what `save_dense` wrote; computes in float32 unless ``autocast_dtype`` says otherwise.
 
     Raises:
         CheckpointError: missing, damaged, or the weights do not fit the description.
     """
     network, names, short_side = load_dense_network(folder)
-    return DenseSegmenter(network, names, short_side=short_side, autocast_dtype=autocast_dtype).to(device)
+    return DenseSegmenter(network, names, short_side=short_side, autocast_dtype=autocast_dtype, runtime=runtime).to(
+        device
+    )
