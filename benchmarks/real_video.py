@@ -1,10 +1,11 @@
 """How well the bundled segmenter works on real videos and pictures it has not seen, and how fast.
 
 Needs the folder with data/davis_train and data/coco_mini (FEWMASK_DATA, default ../shared). DAVIS is for evaluation
-only. Prints, over the DAVIS sequences, the mean J of the best track and of the highest-scoring track against the merged
-foreground; class-agnostic mask AP, AP50 and AR10 on the coco_mini pictures whose id is divisible by 5; frames per
-second, for a Mask2Former beside the plain transformers loop (per frame, float32, every query's mask resized) with the
-same weights; and identity switches on videos with labelled tracks, of the tracks that `fewmask segment` shows:
+only. Prints, over the DAVIS sequences, the mean J of the best track, of the highest-scoring track, and of the best
+one together with the track that completes it (a rider and what is ridden), against the merged foreground; class-
+agnostic mask AP, AP50 and AR10 on the coco_mini pictures whose id is divisible by 5; frames per second, for a
+Mask2Former beside the plain transformers loop (per frame, float32, every query's mask resized) with the same
+weights; and identity switches on videos with labelled tracks, of the tracks that `fewmask segment` shows:
 
     fewmask synth --from instances.json --images images --part val --occlusion heavy --seed 3 --videos 10 --out heavy
     fewmask label children.mp4 bikes.mp4 --every 5 --teacher yolox_nano.onnx --masks mobile_sam.safetensors --out pool
@@ -71,7 +72,8 @@ def davis(model, limit):
         pair.append(max([best[-1], *(track_j(together(first, other), truth) for other in video.tracks)]))
         print(f"  {folder.name:<20} best track J {best[-1]:.3f}   highest-scoring track J {top[-1]:.3f}   "
               f"best track and the one that completes it {pair[-1]:.3f}", flush=True)  # fmt: skip
-    print(f"DAVIS, {len(folders)} sequences: best track J {np.mean(best):.3f}, highest-scoring track J {np.mean(top):.3f}, "
+    print(f"DAVIS, {len(folders)} sequences: best track J {np.mean(best):.3f}, "
+          f"highest-scoring track J {np.mean(top):.3f}, "
           f"best track and the one that completes it {np.mean(pair):.3f}")  # fmt: skip
 
 
