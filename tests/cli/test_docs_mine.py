@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 import sys
 import tomllib
 from pathlib import Path
@@ -70,6 +71,8 @@ def test_the_guide_to_mining(place, monkeypatch):
                 Path("review.json").write_text(
                     json.dumps({"accepted": [["a", entries[0]["track_id"]]], "rejected": []})
                 )
+            if "cvat/annotations.xml" in line:  # nothing was corrected
+                shutil.copy("out/mined/cvat/a.xml", "out/mined/cvat/annotations.xml")
             run(line.replace("--workers 2", "--workers 1"), monkeypatch)
     assert (place / "out" / "mined" / "refined" / "round-1" / "weights" / "model.safetensors").is_file()
     assert (place / "out" / "retrained" / "refined" / "round-2" / "dataset" / "review.html").is_file()

@@ -21,6 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from small_datasets import davis_tree, labelme_folder, mask_folders, save_picture, vspw_tree, ytvis_dataset
 
 from fewmask.datasets.coco import read_coco, write_coco
@@ -34,7 +35,9 @@ from fewmask.datasets.vspw import vspw_label_maps
 from fewmask.datasets.ytvis import read_ytvis
 from fewmask.datasets.ytvis_write import write_ytvis
 from fewmask.errors import FewmaskError
+from fewmask.exports.video_result import VideoResult
 from fewmask.media import rle
+from fewmask.media.results import Track
 
 STRANGE: tuple[Any, ...] = (
     None, True, -1, 0, 1, 3.0, 0.5, 1e308, -1e9, 1e9, 2**31, 2**63, 10**30, float("nan"), float("inf"),
@@ -43,6 +46,7 @@ STRANGE: tuple[Any, ...] = (
     {"size": [1 << 20, 1 << 20], "counts": "P"},
     [[-1e3, 1e3] * 9], [0] * 300,
 )  # fmt: skip
+_TOOLS = ("cvat", "cvat_images", "label-studio")
 FORMATS = ("ytvis", "coco", "davis", "vspw", "folders", "labelme")
 
 
@@ -66,6 +70,7 @@ def corpus(root: Path) -> dict[str, Path]:
     mask_folders(root / "folders", videos=True)
     mask_folders(root / "flat", videos=False)
     labelme_folder(root / "labelme")
+    annotation_tools(root)
     (root / "lists").mkdir()
     presence = presence_of(dataset)
     write_presence(root / "lists/presence.json", presence)
@@ -73,6 +78,29 @@ def corpus(root: Path) -> dict[str, Path]:
     write_episodes(root / "lists/episodes.json", found, protocol="II")
     write_frame_lists(root / "lists/sparse.json", {"a": 30, "b": 3}, 0.1)
     return {folder.name: folder for folder in root.iterdir()}
+
+
+def annotation_tools(root: Path) -> None:
+    """A result as CVAT (tracks; pictures with masks) and Label Studio export it."""
+    masks = [np.zeros((12, 16), bool) for _ in range(3)]
+    for step, mask in enumerate(masks):
+        mask[2:8, 2 + step : 9 + step] = True
+    tracks = (
+        Track(2, 1, 0.9, tuple(map(rle.encode, masks))),
+        Track(5, 2, 0.8, (None, rle.encode(masks[0]), None)),
+    )
+    video = VideoResult("clip", (12, 16), 3, tracks, {1: "cat", 2: "dog"})
+    texts = {
+        "cvat": video.to_cvat(),
+        "cvat_images": video.to_cvat(exact=True),
+        "label-studio": json.dumps(
+            video.to_label_studio("clip.mp4", frames_url="/data/local-files/?d=run/images/clip")
+        ),
+    }
+    for kind, text in texts.items():
+        for index in range(3):
+            save_picture(root / kind / "images" / "clip" / f"{index:05d}.jpg")
+        (root / kind / f"annotations.{'json' if kind == 'label-studio' else 'xml'}").write_text(text)
 
 
 def mutate(folder: Path, numbers: random.Random) -> None:
@@ -165,6 +193,8 @@ def use(kind: str, folder: Path, out: Path, numbers: random.Random) -> None:
                 reader(folder / f"{name}.json")
         return
     source = folder / "instances.json" if kind in ("ytvis", "coco") else folder
+    if kind in _TOOLS:
+        source = folder / f"annotations.{'json' if kind == 'label-studio' else 'xml'}"
     if kind == "coco":
         dataset = read_coco(source)
         assert all(rle.decode(annotation.mask).shape == annotation.size for annotation in dataset.annotations)
@@ -186,7 +216,7 @@ def use(kind: str, folder: Path, out: Path, numbers: random.Random) -> None:
         single_frames=numbers.random() < 0.3,
         drop_classes=numbers.random() < 0.9,
     )
-    known = {"flat": "folders"}.get(kind, kind)
+    known = {"flat": "folders", "cvat_images": "cvat"}.get(kind, kind)
     detected = None if numbers.random() < 0.5 else known
     target = out / ("x.json" if target_format in ("ytvis", "coco") else "x")
     convert_data(source, target, source_format=detected, target_format=target_format, options=options)  # type: ignore[arg-type]

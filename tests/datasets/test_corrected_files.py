@@ -5,8 +5,9 @@ import re
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from fewmask.datasets.convert import convert_data
+from fewmask.datasets.convert import ConvertOptions, convert_data
 from fewmask.datasets.formats import detect_format
 from fewmask.datasets.ytvis import read_ytvis
 from fewmask.errors import DatasetError
@@ -69,6 +70,21 @@ def test_ids_classes_and_masks_come_back(tmp_path, kind):
     assert len(coco["images"]) == 5
 
 
+@pytest.mark.parametrize("kind", ["polygons", "masks", "label-studio"])
+def test_a_result_without_tracks_is_a_dataset_of_its_frames(tmp_path, kind):
+    empty = VideoResult("clip", SIZE, 5, (), {2: "cat"})
+    path = tmp_path / ("tasks.json" if kind == "label-studio" else "cvat.xml")
+    path.write_text(
+        json.dumps(empty.to_label_studio("clip.mp4", frames_url="/data/local-files/?d=run/images/clip"))
+        if kind == "label-studio" else empty.to_cvat(exact=kind == "masks")
+    )  # fmt: skip
+    for target in ("ytvis", "coco"):
+        done = convert_data(
+            path, tmp_path / f"{target}.json", target_format=target, options=ConvertOptions(single_frames=True)
+        )
+        assert (done.frames, done.objects) == (5, 0)
+
+
 def test_cvat_numbers_tracks_anew_and_a_new_track_gets_the_next_id(tmp_path):
     path = written(tmp_path, "polygons")
     text = path.read_text().replace('<track id="3"', '<track id="0"').replace('<track id="7"', '<track id="1"')
@@ -103,6 +119,38 @@ def test_shapes_of_cvat_pictures(tmp_path):
     assert areas[0] == pytest.approx(np.pi * 50, rel=0.05)
     assert coco["annotations"][0]["bbox"][2:] == [pytest.approx(10, abs=1), pytest.approx(20, abs=1)]
     assert "video_id" not in coco["images"][0]
+
+
+@pytest.mark.parametrize(("stop", "drawn", "frames"), [(5, 4, 5), (4, 4, 5), (6, 4, 7), (5, 5, 6)])
+def test_how_many_frames_where_size_and_stop_frame_disagree(tmp_path, stop, drawn, frames):
+    """Datumaro's stop_frame is the number of frames; a shape beyond what size says is believed."""
+    path = written(tmp_path, "polygons")
+    text = path.read_text().replace("<stop_frame>4<", f"<stop_frame>{stop}<")
+    box = f'<box frame="{drawn}" xtl="1" ytl="1" xbr="3" ybr="3" outside="0"/></track>'
+    path.write_text(text.replace("</track>", box) if drawn == 5 else text)
+    dataset, _, _ = tracks_of(path, tmp_path)
+    assert dataset.videos[0].length == frames
+
+
+@pytest.mark.parametrize("folder", ["images", "elsewhere"])
+def test_pictures_of_which_no_size_is_stated_are_asked_themselves(tmp_path, folder):
+    """As Datumaro writes them where it saw no picture; upright, as everywhere."""
+    path = tmp_path / "a.xml"
+    pictures = "".join(
+        f'<image id="{i}" name="{i}.jpg"><box label="y" xtl="1" ytl="2" xbr="5" ybr="8"/></image>' for i in range(2)
+    )
+    path.write_text(f"<annotations>{pictures}</annotations>")
+    with pytest.raises(DatasetError, match=r"0\.jpg.*states no width and height.*give --frames-root"):
+        convert_data(path, tmp_path / "coco.json", target_format="coco")
+    (tmp_path / folder).mkdir()
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.new("RGB", (60, 40)).save(tmp_path / folder / "0.jpg")
+    Image.new("RGB", (60, 40)).save(tmp_path / folder / "1.jpg", exif=turned)
+    options = ConvertOptions(frames_root=None if folder == "images" else tmp_path / folder)
+    convert_data(path, tmp_path / "coco.json", target_format="coco", options=options)
+    found = json.loads((tmp_path / "coco.json").read_text())["images"]
+    assert [(image["width"], image["height"]) for image in found] == [(60, 40), (40, 60)]
 
 
 def corrected(tmp_path, change):
@@ -204,3 +252,33 @@ def test_brush_values_one_by_one():
     bits += "0" * (-len(bits) % 8)
     data = list(int(bits, 2).to_bytes(len(bits) // 8, "big"))
     assert decode_brush(data, 2, 2, "x").tolist() == [[False, True], [False, False]]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda task: task.update(predictions=5, annotations=[]), None),
+        (lambda task: task.update(predictions={"a": 1}, annotations=[]), None),
+        (lambda task: task["annotations"][0]["result"][0].update(meta={"text": 1.5}), None),
+        (lambda task: task["annotations"][0]["result"][0].update(meta={"text": {"a": 1}}), None),
+        (lambda task: task["data"].update(image="http://[::1/images/a.jpg", file_name=None), "is no address"),
+        (
+            lambda task: (task["data"].pop("width"), task["annotations"][0]["result"][0].pop("original_height")),
+            "height",
+        ),
+        (lambda task: task.update(annotations=7), "annotations"),
+        (lambda task: task.update(annotations=[[]]), "annotations"),
+    ],
+)
+def test_label_studio_where_another_type_stands(tmp_path, change, message):
+    """Read or refused in words; never a traceback."""
+    path = corrected(tmp_path, lambda _: None)
+    tasks = json.loads(path.read_text())
+    change(tasks[1])
+    path.write_text(json.dumps(tasks))
+    if message is None:
+        assert convert_data(path, tmp_path / "ytvis.json", target_format="ytvis").frames in (3, 4)
+        return
+    with pytest.raises(DatasetError, match=message) as refused:
+        convert_data(path, tmp_path / "ytvis.json", target_format="ytvis")
+    assert "\n" not in str(refused.value)

@@ -37,4 +37,5 @@ def test_page(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_every_format_has_a_page() -> None:
     assert {page.stem for page in PAGES} == {
-        "README", "coco", "davis", "labelme", "mask-folders", "splits", "vspw", "youtube-vis"}  # fmt: skip
+        "README", "coco", "cvat", "davis", "label-studio", "labelme", "mask-folders", "splits", "vspw", "youtube-vis",
+    }  # fmt: skip

@@ -15,6 +15,7 @@ import numpy as np
 from fewmask.datasets import json_file, segmentation
 from fewmask.datasets.coco import CocoDataset
 from fewmask.datasets.drawn import DrawnObject, DrawnPicture, drawn_dataset
+from fewmask.datasets.pictures import image_file_size
 from fewmask.errors import DatasetError
 from fewmask.media import rle
 from fewmask.media.frame_names import frame_name
@@ -41,11 +42,13 @@ def read_cvat(path: str | Path, images_root: Path | None = None) -> tuple[CocoDa
     path = Path(path)
     root = _parsed(path)
     size, labels, name = _head(root, path)
-    pictures = _video(root, size, name, path) if root.find("track") is not None else list(_images(root, name, path))
-    used = {found.label for picture in pictures for found in picture.objects}
-    labels += sorted(used - set(labels))
     beside = path.parent / "images"
     folder = images_root or (beside if beside.is_dir() else path.parent)
+    # A video in which nothing was found, or all was deleted, has no track.
+    video = root.find("track") is not None or (size is not None and root.find("image") is None)
+    pictures = _video(root, size, name, path) if video else list(_images(root, name, path, folder))
+    used = {found.label for picture in pictures for found in picture.objects}
+    labels += sorted(used - set(labels))
     return drawn_dataset(pictures, labels, folder, path)
 
 
@@ -123,6 +126,14 @@ def _frames(root: Element, path: Path) -> range:
     step = _number(filtered.partition("=")[2], f"{path}: frame_filter") if filtered.startswith("step=") else 1
     if texts["stop_frame"]:
         last = _number(texts["stop_frame"], f"{path}: stop_frame")
+        if texts["size"] and last == first + _number(texts["size"], f"{path}: size") * step:
+            # Datumaro's stop_frame is the number of frames, one too many; unless a shape is there.
+            last = max(
+                [
+                    last - step,
+                    *(_number(shape.get("frame"), f"{path}: frame") for shape in root.iter() if shape.get("frame")),
+                ]
+            )
     else:
         last = first + (_number(texts["size"], f"{path}: size") - 1) * step
     if step < 1 or last - first > _LONGEST:
@@ -163,14 +174,12 @@ def _track_masks(track: Element, size: tuple[int, int], where: str) -> Iterator[
             yield frame, mask
 
 
-def _images(root: Element, name: str, path: Path) -> Iterator[DrawnPicture]:
+def _images(root: Element, name: str, path: Path, folder: Path) -> Iterator[DrawnPicture]:
     for image in root.findall("image"):
         stated = image.get("name") or ""
         where = f"{path}: image {stated[:80]!a}"
         number = _number(image.get("id"), f"{where}: id")
-        size = json_file.image_size(
-            {side: _number(image.get(side), f"{where}: {side}") for side in ("height", "width")}, where
-        )
+        size = _picture_size(image, folder / json_file.relative_name(stated, where), where)
         if stated.startswith("frame_") and stated[6:12].isdecimal():  # how CVAT calls the frames of a video
             stated = frame_name(name, int(stated[6:12]))
         picture = DrawnPicture(json_file.relative_name(stated, where), size, number)
@@ -191,6 +200,19 @@ def _images(root: Element, name: str, path: Path) -> Iterator[DrawnPicture]:
                 groups[key] = found
             picture.objects.append(found)
         yield picture
+
+
+def _picture_size(image: Element, picture: Path, where: str) -> tuple[int, int]:
+    """What the file says; where it says nothing, as of Datumaro without pictures, what the picture is."""
+    sides = {side: image.get(side) for side in ("height", "width")}
+    if any(sides.values()):
+        return json_file.image_size({side: _number(text, f"{where}: {side}") for side, text in sides.items()}, where)
+    if not picture.is_file():
+        raise DatasetError(
+            f"{where}: states no width and height, and {picture} is not there to tell; give --frames-root"
+        )
+    height, width = image_file_size(picture)
+    return json_file.image_size({"height": height, "width": width}, where)
 
 
 def _part_of(shape: Element, found: DrawnObject) -> tuple[str, int] | None:

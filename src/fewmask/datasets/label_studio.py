@@ -73,8 +73,8 @@ def _annotation(task: Record, where: str) -> list[Record] | None:
 
 
 def _prediction(task: Record, where: str) -> list[Record] | None:
-    found = task.get("predictions") or []
-    if not found or not isinstance(found[-1], dict):
+    found = task.get("predictions")
+    if not isinstance(found, list) or not found or not isinstance(found[-1], dict):
         return None
     return json_file.entries(found[-1], "result", f"{where}: prediction")
 
@@ -85,7 +85,7 @@ def _picture(task: Record, regions: list[Record], where: str) -> DrawnPicture:
     if "height" in data and "width" in data:
         stated: Record = data
     elif sized:
-        stated = {"height": sized[0]["original_height"], "width": sized[0]["original_width"]}
+        stated = {"height": sized[0].get("original_height"), "width": sized[0]["original_width"]}
     else:
         raise DatasetError(f"{where}: nothing says how large its picture is; put width and height into its data")
     size = json_file.image_size(stated, where)
@@ -101,8 +101,11 @@ def _file_name(data: Record, where: str) -> str:
     address = next((value for key, value in data.items() if key in ("image", "img", "picture")), None)
     if not isinstance(address, str):
         raise DatasetError(f"{where}: its data has no 'image'")
-    parts = urlsplit(address)
-    local = parse_qs(parts.query).get("d")
+    try:
+        parts = urlsplit(address)
+        local = parse_qs(parts.query).get("d")
+    except ValueError as error:
+        raise DatasetError(f"{where}: its 'image' is no address ({error})") from error
     place = local[0] if local else unquote(parts.path)
     pieces = [piece for piece in place.replace("\\", "/").split("/") if piece]
     if "images" in pieces[:-1]:
@@ -141,10 +144,8 @@ def _objects(regions: list[Record], size: tuple[int, int], where: str) -> Iterat
 def _track(region: Record) -> int | None:
     meta = region.get("meta")
     texts = meta.get("text") if isinstance(meta, dict) else None
-    if isinstance(texts, str):
-        texts = [texts]
     # What a person wrote counts before the id, which nobody can change.
-    for text in [*(texts or []), region.get("id")]:
+    for text in [*(texts if isinstance(texts, list) else [texts]), region.get("id")]:
         named = _TRACK.fullmatch(text) if isinstance(text, str) else None
         if named:
             return int(named[1])

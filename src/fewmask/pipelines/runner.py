@@ -134,7 +134,8 @@ def stream_to_directory(
             )  # fmt: skip
         if broken is not None:
             run.fail(str(broken))
-            raise VideoError(f"{broken} (the {summary.frames} frames before it are in {run.path})") from broken
+            before = "the frame before it is" if summary.frames == 1 else f"the {summary.frames} frames before it are"
+            raise VideoError(f"{broken} ({before} in {run.path})") from broken
         run.update({"frames": summary.frames, "tracks": summary.tracks})
         run.finish()
         return summary
