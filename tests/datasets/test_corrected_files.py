@@ -78,11 +78,11 @@ def test_a_result_without_tracks_is_a_dataset_of_its_frames(tmp_path, kind):
         json.dumps(empty.to_label_studio("clip.mp4", frames_url="/data/local-files/?d=run/images/clip"))
         if kind == "label-studio" else empty.to_cvat(exact=kind == "masks")
     )  # fmt: skip
+    options = ConvertOptions(single_frames=kind == "masks")  # CVAT's pictures do not say that they are frames
     for target in ("ytvis", "coco"):
-        done = convert_data(
-            path, tmp_path / f"{target}.json", target_format=target, options=ConvertOptions(single_frames=True)
-        )
+        done = convert_data(path, tmp_path / f"{target}.json", target_format=target, options=options)
         assert (done.frames, done.objects) == (5, 0)
+    assert len(read_ytvis(tmp_path / "ytvis.json").videos) == (5 if kind == "masks" else 1)
 
 
 def test_cvat_numbers_tracks_anew_and_a_new_track_gets_the_next_id(tmp_path):

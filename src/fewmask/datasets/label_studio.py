@@ -54,7 +54,8 @@ def read_label_studio(path: str | Path, images_root: Path | None = None) -> tupl
     labels = sorted({found.label for picture in pictures for found in picture.objects})
     beside = path.parent / "images"
     root = images_root or (beside if beside.is_dir() else path.parent)
-    dataset, notes = drawn_dataset(pictures, labels, root, path)
+    video = all(picture.frame is not None for picture in pictures)
+    dataset, notes = drawn_dataset(pictures, labels, root, path, video=video)
     if not reviewed:
         notes.insert(0, "no task has an annotation; these are predictions that nobody has looked at")
     elif len(pictures) < len(tasks):
