@@ -97,6 +97,18 @@ def grow(
     """Find one kind of object in unlabelled videos and teach it: mine, group, retrieve, find, keep, teach, repeat."""
     import sys
 
+    from fewmask.pipelines.early_checks import check_device, check_files, check_free, check_some, check_weights
+
+    if not resume:
+        check_some(videos)
+    for shown in like or ():
+        check_files({"--like": shown})
+    check_files({"--groups": groups, "--background": background, "--labelled": labelled, "--images": images})
+    for named in (weights, few_shot):
+        check_weights(named)
+    check_device(device)
+    check_free(out, resume=resume)
+
     from fewmask.pipelines.grow.group_choice import GroupChoice, read_choice
     from fewmask.pipelines.grow.request import GrowRequest
 

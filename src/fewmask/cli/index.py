@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fewmask.cli.console import counted
+
 if TYPE_CHECKING:
     from fewmask.retrieval.pool import Pool, Progress
 
@@ -43,16 +45,24 @@ def index(
     Run it again with more videos, or after a crash: only what is new or has changed is embedded. Videos that cannot
     be read are listed and skipped.
     """
+    from fewmask.errors import ConfigError
+    from fewmask.pipelines.early_checks import check_device, check_files, check_some, check_weights
+
+    if not videos and not prune:
+        raise ConfigError("no video is given; name some, or use --prune")
+    if videos and not remove:
+        check_some(videos)
+    check_files({"--weights": weights})
+    check_weights(encoder)
+    check_device(device)
+
     import torch
 
-    from fewmask.errors import ConfigError
     from fewmask.media.find_videos import find_videos
     from fewmask.retrieval.embedders import embedder_name, load_embedder
     from fewmask.retrieval.pool import Pool
     from fewmask.retrieval.workers import embed_in_processes, embed_on_ray
 
-    if not videos and not prune:
-        raise ConfigError("no video is given; name some, or use --prune")
     pool = Pool.open(out)
     removed = pool.remove(pool.missing()) if prune else 0
     if remove:
@@ -79,9 +89,11 @@ def index(
         return
     for problem in problems.values():
         typer.echo(f"skipped: {problem}", err=True)
+    near = f"{copies} near-{'copy' if copies == 1 else 'copies'}"
     typer.echo(
-        f"{out}: {len(pool.index)} clips of {len(pool.videos)} videos; {copies} near-copies left out, "
-        f"{len(problems)} videos with problems, {removed} removed"
+        f"{out}: {counted(len(pool.index), 'clip')} of {counted(len(pool.videos), 'video')}; "
+        f"{near} left out, {counted(len(problems), 'video')} with problems, "
+        f"{removed} removed"
     )
 
 

@@ -31,6 +31,13 @@ def retrieve(
     The video itself and near-copies of it are left out.
     """
     from fewmask.errors import ConfigError
+    from fewmask.pipelines.early_checks import check_device, check_files, check_some, check_weights
+
+    check_some([source])
+    check_files({"--index": index, "--weights": weights})
+    check_weights(encoder)
+    check_device(device)
+
     from fewmask.media.clip_place import ClipPlace
     from fewmask.retrieval.contact_sheet import draw_contact_sheet
     from fewmask.retrieval.embedders import embedder_of

@@ -2,7 +2,7 @@
 
 import glob
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +37,20 @@ def check_source(source: str | Path | int, *, resume: bool, skip_broken: bool = 
         if resume and frames.is_live:
             raise ConfigError(f"{showable(str(source))}: a live source cannot be resumed; use another --out")
         return SourceFacts(frames.size, frames.length, frames.is_live)
+
+
+def check_some(sources: Sequence[str | Path | int]) -> None:
+    """Whether any of several sources can be there; of those that are not, a run that has others speaks by itself.
+
+    Raises:
+        VideoError: none is.
+    """
+    for source in sources:
+        if isinstance(source, int) or "://" in str(source) or glob.has_magic(str(source)) or _exists(source):
+            return
+    if sources:
+        others = "" if len(sources) == 1 else f", nor any of the {len(sources) - 1} after it"
+        raise VideoError(f"{sources[0]}: no such file or folder{others}; check the path")
 
 
 def check_free(out: Path, *, resume: bool) -> None:

@@ -5,7 +5,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fewmask.pipelines.early_checks import check_choice, check_device, check_files, check_free, check_weights
+from fewmask.pipelines.early_checks import (
+    check_choice,
+    check_device,
+    check_files,
+    check_free,
+    check_some,
+    check_weights,
+)
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,8 @@ class MineRequest:
         )
         if self.weights is not None:
             check_weights(self.weights)
+        if not self.resume:
+            check_some(list(self.videos))
         check_free(self.out, resume=self.resume)
 
 
