@@ -13,6 +13,7 @@ from fewmask.selfshot.segment import SelfShot
 
 PICTURE = np.zeros((64, 96, 3), np.uint8)
 MASK = np.ones((64, 96), bool)
+RESULT = fewmask.VideoResult("clip", (64, 96), 1, (), {1: "cat"}, source=PICTURE)  # type: ignore[arg-type]
 
 
 def streamed(source: Any, settings: Any = None) -> list[Any]:
@@ -34,6 +35,7 @@ CALLS: list[Callable[[], Any]] = [
         for wrong in (
             {"top_k": 3}, 5, StreamSettings(top_k=0), StreamSettings(top_k="many"), StreamSettings(batch=-1),  # type: ignore[arg-type]
             StreamSettings(mode="fast"), StreamSettings(ranking=None), StreamSettings(short_side=1.5),  # type: ignore[arg-type]
+            StreamSettings(linking="best"), StreamSettings(linking=3),  # type: ignore[arg-type]
         )
     ],
     lambda: fewmask.MinVIS.from_pretrained(precision="int4"),  # type: ignore[arg-type]
@@ -52,6 +54,10 @@ CALLS: list[Callable[[], Any]] = [
     lambda: SelfShot.from_pretrained("small").segment(PICTURE),
     lambda: SelfShot.from_pretrained("small").fit([]),
     lambda: fewmask.ClipIndex.open(None),  # type: ignore[arg-type]
+    *[lambda wrong=wrong: fewmask.VideoResult.from_run(wrong) for wrong in (None, 7, "", "gone", "x" * 5000)],
+    *[lambda wrong=wrong: fewmask.VideoResult.from_file(wrong) for wrong in (None, 7, b"x", "gone", "x" * 5000)],
+    *[lambda wrong=wrong: RESULT.plot(wrong) for wrong in ("a", None, 0.5, 99)],
+    *[lambda wrong=wrong: fewmask.open_frames(wrong) for wrong in ("x" * 5000, "a\0b", "~nobody/x", "y" * 300 + "/*")],
     lambda: fewmask.ClipIndex.create(3, 8),  # type: ignore[arg-type]
 ]  # fmt: skip
 

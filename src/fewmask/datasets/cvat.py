@@ -49,7 +49,7 @@ def read_cvat(path: str | Path, images_root: Path | None = None) -> tuple[CocoDa
     pictures = _video(root, size, name, path) if video else list(_images(root, name, path, folder))
     used = {found.label for picture in pictures for found in picture.objects}
     labels += sorted(used - set(labels))
-    return drawn_dataset(pictures, labels, folder, path, video=video)
+    return drawn_dataset(pictures, labels, folder, path, is_video=video)
 
 
 def _parsed(path: Path) -> Element:

@@ -38,7 +38,7 @@ class DrawnPicture:
 
 
 def drawn_dataset(
-    pictures: Sequence[DrawnPicture], labels: Sequence[str], root: Path, path: Path, *, video: bool = False
+    pictures: Sequence[DrawnPicture], labels: Sequence[str], root: Path, path: Path, *, is_video: bool = False
 ) -> tuple[CocoDataset, list[str]]:
     """The pictures as one COCO dataset, and what had to be decided, in words.
 
@@ -50,7 +50,7 @@ def drawn_dataset(
         labels: the classes, ids from 1 in this order.
         root: the folder that file names are relative to.
         path: where this was read from.
-        video: the file says itself that its pictures are frames, so they are also where no object is left.
+        is_video: the file says itself that its pictures are frames, so they are also where no object is left.
 
     Raises:
         DatasetError: a picture is there twice, or an object has two tracks' worth of masks in one picture.
@@ -63,7 +63,7 @@ def drawn_dataset(
     if tracked:
         notes += _give_ids(pictures)
     elif not any(picture.objects for picture in pictures):
-        tracked = video
+        tracked = is_video
     ids = {label: number for number, label in enumerate(labels, start=1)}
     folders = list(dict.fromkeys(posixpath.dirname(picture.file_name) for picture in pictures))
     images: list[CocoImage] = []

@@ -55,7 +55,7 @@ def read_label_studio(path: str | Path, images_root: Path | None = None) -> tupl
     beside = path.parent / "images"
     root = images_root or (beside if beside.is_dir() else path.parent)
     video = all(picture.frame is not None for picture in pictures)
-    dataset, notes = drawn_dataset(pictures, labels, root, path, video=video)
+    dataset, notes = drawn_dataset(pictures, labels, root, path, is_video=video)
     if not reviewed:
         notes.insert(0, "no task has an annotation; these are predictions that nobody has looked at")
     elif len(pictures) < len(tasks):

@@ -15,6 +15,7 @@ from fewmask.exports.saved_results import read_file, read_run
 from fewmask.exports.ytvis import ytvis_results
 from fewmask.media.frame_source import RgbImage
 from fewmask.media.frames import Frame, open_frames
+from fewmask.media.given_path import given_path
 from fewmask.media.hidden_tracks import TrackClutter
 from fewmask.media.overlay import draw
 from fewmask.media.video_tracks import VideoTracks
@@ -39,7 +40,7 @@ class VideoResult(VideoTracks):
         Raises:
             DatasetError: the folder holds no finished run, or one of its files is damaged.
         """
-        return cls(**read_run(Path(folder), shown_only=shown_only))
+        return cls(**read_run(given_path(folder, "the folder of the run", DatasetError), shown_only=shown_only))
 
     @classmethod
     def from_file(
@@ -55,7 +56,9 @@ class VideoResult(VideoTracks):
         Raises:
             DatasetError: malformed, of several videos, or without any mask to tell the size.
         """
-        return cls(**read_file(Path(path), categories=categories, video_id=video_id))
+        return cls(
+            **read_file(given_path(path, "the file of results", DatasetError), categories=categories, video_id=video_id)
+        )
 
     def to_ytvis(self, video_id: int = 1) -> list[dict[str, Any]]:
         """YouTube-VIS results; see `fewmask.exports.ytvis`."""
@@ -118,6 +121,8 @@ class VideoResult(VideoTracks):
             if found is None:
                 raise DatasetError(f"{self.name}: the source has no frame {frame}")
             frame = found
+        if not isinstance(frame, Frame):
+            raise DatasetError(f"{self.name}: a frame of type {type(frame).__name__}; give a Frame or its number")
         return draw(frame.rgb, self.frame(frame.index), self.categories, labels=labels, scores=scores)
 
     def save_overlay(

@@ -8,7 +8,7 @@ from pathlib import Path
 from fewmask.addresses import is_address, showable
 from fewmask.errors import VideoError
 from fewmask.media.file_kinds import IMAGE_SUFFIXES, VIDEO_SUFFIXES, entries, files_below, files_in, folders_in
-from fewmask.media.given_path import expanded
+from fewmask.media.given_path import expanded, is_there
 
 
 def find_videos(paths: Sequence[str | Path]) -> list[Path]:
@@ -22,7 +22,7 @@ def find_videos(paths: Sequence[str | Path]) -> list[Path]:
     """
     found: list[Path] = []
     for path in map(expanded, paths):
-        if not path.exists():
+        if not is_there(path):
             raise VideoError(f"{showable(str(path))}: no such file or folder; check the path")
         found += videos_in(path) if path.is_dir() else [path]
     return list({path.resolve(): path for path in found}.values())
@@ -40,7 +40,7 @@ def find_sources(sources: Sequence[str | Path]) -> list[str | Path]:
     found: dict[str, str | Path] = {}
     for source in sources:
         path = expanded(source)
-        if not is_address(source) and path.exists():
+        if not is_address(source) and is_there(path):
             inside: Sequence[str | Path] = find_videos([path])
         elif not is_address(source) and glob.has_magic(str(source)):
             inside = _matches(path) or [source]

@@ -10,7 +10,7 @@ from typing import Any
 from fewmask.addresses import showable
 from fewmask.errors import VideoError
 from fewmask.media.frame_source import Frame, FrameSource
-from fewmask.media.given_path import expanded
+from fewmask.media.given_path import expanded, is_there
 
 __all__ = ["Frame", "FrameSource", "Source", "open_frames", "opened"]
 
@@ -119,9 +119,9 @@ def _open_text(source: str | Path, start: int, skip_broken: bool) -> FrameSource
 
         return open_address(text, start=start, skip_broken=skip_broken)
     path = expanded(source)
-    if path.is_dir():
-        return _open_pictures(images_in_folder(path), path.resolve().name, start, skip_broken)
-    if path.exists():
+    if is_there(path):
+        if path.is_dir():
+            return _open_pictures(images_in_folder(path), path.resolve().name, start, skip_broken)
         if path.suffix.lower() in IMAGE_SUFFIXES:
             return _open_pictures([path], path.stem, start, skip_broken)
         return VideoFile.from_path(path, start=start, skip_broken=skip_broken)

@@ -26,3 +26,11 @@ def given_path(value: object, what: str, error: type[FewmaskError] = FewmaskErro
 def expanded(path: str | Path) -> Path:
     """The path with ``~`` resolved; that of a user who is not there stays as it is, and is then not found."""
     return Path(os.path.expanduser(path))  # noqa: PTH111 - Path.expanduser raises where there is no such user
+
+
+def is_there(path: str | Path) -> bool:
+    """Whether a path leads to something; one that the system cannot even ask for, too long or with a NUL, does not."""
+    try:
+        return expanded(path).exists()
+    except (OSError, RuntimeError, ValueError):
+        return False

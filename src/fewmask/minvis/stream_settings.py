@@ -67,7 +67,7 @@ def resolve(settings: StreamSettings, source: SourceFacts, device: "torch.device
     numbers = (settings.top_k, settings.batch, settings.short_side or 32)
     if not all(type(number) is int for number in numbers) or any(map(operator.lt, numbers, (1, 0, 32))):
         raise ConfigError("top-k must be 1 or more, batch 0 (auto) or more, short-side 32 or more")
-    for name, choices in (("mode", get_args(Mode)), ("ranking", get_args(Ranking))):
+    for name, choices in (("mode", get_args(Mode)), ("ranking", get_args(Ranking)), ("linking", get_args(Linking))):
         if getattr(settings, name) not in choices:
             raise ConfigError(f"{name} {getattr(settings, name)!r} is unknown; choose from {', '.join(choices)}")
     mode = settings.mode

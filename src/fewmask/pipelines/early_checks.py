@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fewmask.addresses import showable
 from fewmask.errors import CheckpointError, ConfigError, VideoError
-from fewmask.media.given_path import expanded
+from fewmask.media.given_path import expanded, is_there
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ def check_source(source: str | Path | int, *, resume: bool, skip_broken: bool = 
         ConfigError: a live source cannot go on where an earlier run of it stopped.
     """
     text = str(source)
-    if not isinstance(source, int) and "://" not in text and not glob.has_magic(text) and not _exists(source):
+    if not isinstance(source, int) and "://" not in text and not glob.has_magic(text) and not is_there(source):
         raise VideoError(f"{source}: no such file or folder; check the path")  # told before NumPy and PyAV load
 
     from fewmask.media.frames import open_frames
@@ -46,7 +46,7 @@ def check_some(sources: Sequence[str | Path | int]) -> None:
         VideoError: none is.
     """
     for source in sources:
-        if isinstance(source, int) or "://" in str(source) or glob.has_magic(str(source)) or _exists(source):
+        if isinstance(source, int) or "://" in str(source) or glob.has_magic(str(source)) or is_there(source):
             return
     if sources:
         others = "" if len(sources) == 1 else f", nor any of the {len(sources) - 1} after it"
@@ -87,7 +87,7 @@ def check_weights(name: str | Path) -> None:
     """
     path = expanded(name)
     is_path = isinstance(name, Path) or path.is_absolute() or str(name).startswith((".", "~")) or name.count("/") > 1
-    if is_path and not _exists(path):
+    if is_path and not is_there(path):
         raise CheckpointError(f"{name}: no such file or folder; give weights that are there")
 
 
@@ -101,7 +101,7 @@ def check_files(given: Mapping[str, Path | None]) -> None:
         ConfigError: the first that does not; the message names the option.
     """
     for option, path in given.items():
-        if path is not None and not _exists(path):
+        if path is not None and not is_there(path):
             raise ConfigError(f"{path}: no such file or folder; look at {option}")
 
 
@@ -113,10 +113,3 @@ def check_choice(value: str | None, choices: Collection[str], what: str) -> None
     """
     if value is not None and value not in choices:
         raise ConfigError(f"{what} {value!r} is unknown; choose from {', '.join(choices)}")
-
-
-def _exists(path: str | Path) -> bool:
-    try:
-        return expanded(path).exists()
-    except (OSError, RuntimeError, ValueError):  # a name too long, an unknown user's home, a NUL character
-        return False
