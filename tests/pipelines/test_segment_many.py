@@ -148,8 +148,9 @@ def s3(monkeypatch):
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
                     break
             time.sleep(0.1)
-        fs.S3FileSystem(allow_bucket_creation=True).create_dir("videos")
-        yield fs.S3FileSystem()
+        store = fs.S3FileSystem(endpoint_override=f"127.0.0.1:{port}", scheme="http", allow_bucket_creation=True)
+        store.create_dir("videos")
+        yield store
     finally:
         server.kill()
         server.wait()

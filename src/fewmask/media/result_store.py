@@ -5,9 +5,11 @@ Addresses are those of `pyarrow.fs`, whose S3 client takes keys and end points f
 do files here.
 """
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode, urlsplit
 
 from fewmask.addresses import showable
 from fewmask.errors import ConfigError, FewmaskError
@@ -88,7 +90,17 @@ def _open(address: str) -> tuple[Any, str]:
     except ImportError as error:
         raise ConfigError(f"{showable(address)}: needs pyarrow: pip install 'fewmask[scale]'") from error
     try:
-        system, root = fs.FileSystem.from_uri(address)
+        system, root = fs.FileSystem.from_uri(_with_end_point(address))
     except (ValueError, OSError, NotImplementedError) as error:
         raise ConfigError(f"{showable(address)}: {str(error).splitlines()[0]}; give a folder, or s3://...") from error
     return system, root
+
+
+def _with_end_point(address: str) -> str:
+    """An S3 address with the end point of the environment, which pyarrow does not look for there."""
+    given = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    if not given or not address.startswith("s3://") or "endpoint_override=" in address:
+        return address
+    parts = urlsplit(given)
+    place = urlencode({"scheme": parts.scheme, "endpoint_override": parts.netloc})
+    return f"{address}{'&' if '?' in address else '?'}{place}"

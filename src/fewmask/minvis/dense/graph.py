@@ -100,11 +100,15 @@ def _example(shape: Shape) -> Tensor:
 
 @contextmanager
 def _plain_operators() -> Generator[None, None, None]:
-    """No fused attention of torch's own in the graph, and no remarks of tracing: shapes are meant to be fixed."""
+    """A graph of float32 without torch's own fused attention, whatever runs around; no remarks of tracing.
+
+    Shapes are meant to be fixed.
+    """
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with warnings.catch_warnings(), torch.inference_mode(False), torch.no_grad():
+        no_casts = torch.autocast("cpu", enabled=False)
+        with warnings.catch_warnings(), torch.inference_mode(False), torch.no_grad(), no_casts:
             warnings.simplefilter("ignore")
             yield
     finally:
