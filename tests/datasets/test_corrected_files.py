@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fewmask.datasets import json_file
+from fewmask.datasets.coco import read_coco
 from fewmask.datasets.convert import ConvertOptions, convert_data
 from fewmask.datasets.formats import detect_format
 from fewmask.datasets.ytvis import read_ytvis
@@ -282,3 +284,15 @@ def test_label_studio_where_another_type_stands(tmp_path, change, message):
     with pytest.raises(DatasetError, match=message) as refused:
         convert_data(path, tmp_path / "ytvis.json", target_format="ytvis")
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["0" * 300, "a/" + "b" * 256 + "/c.jpg", "a/" * 1600 + "x.jpg", "ä" * 130 + ".jpg"])
+def test_names_longer_than_file_systems_take_are_refused(tmp_path, name):
+    with pytest.raises(DatasetError, match="longer than a file's name can be"):
+        json_file.relative_name(name, "here")
+    image = {"id": 1, "file_name": name, "width": 60, "height": 40}
+    annotation = {"id": 1, "image_id": 1, "category_id": 1, "segmentation": [[1, 1, 9, 1, 9, 9]]}
+    document = {"images": [image], "annotations": [annotation], "categories": [{"id": 1, "name": "x"}]}
+    (tmp_path / "a.json").write_text(json.dumps(document))
+    with pytest.raises(DatasetError, match="longer than"):
+        read_coco(tmp_path / "a.json")

@@ -7,9 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from moving_squares import write_video
 from square_data import TINY, write_pictures, write_videos
+
+from fewmask.media.frames import open_frames
+from fewmask.media.writer import VideoWriter
 
 FRAMES = 60
 
@@ -41,7 +45,7 @@ def make_workspace(root: Path) -> None:
     write_video(root / "clip.mp4", FRAMES)
     (root / "videos").mkdir()
     for number in range(4):
-        write_video(root / "videos" / f"v{number}.mp4", 12 + 3 * number)
+        write_scenery(root / "videos" / f"v{number}.mp4", 12 + 3 * number, number)
     for name, write in (("data", write_pictures), ("films", write_videos)):
         (root / name).mkdir()
         write(root / name)
@@ -55,6 +59,17 @@ def make_workspace(root: Path) -> None:
     for name, text in RECIPES.items():
         (root / f"{name}.toml").write_text(text)
     (root / "all.toml").write_text("score_threshold = 0.0\nkeep_every = 2\n")  # random weights are sure of nothing
+
+
+def write_scenery(path: Path, frames: int, seed: int) -> None:
+    """Two squares cross a scenery of the seed's own: a pool keeps no near-copies, so its videos must differ."""
+    scenery = np.random.default_rng(seed).integers(0, 256, (4, 6, 3), dtype=np.uint8)
+    with VideoWriter(path, (64, 96), 10) as video:
+        for index in range(frames):
+            picture = cv2.resize(scenery, (96, 64), interpolation=cv2.INTER_CUBIC)
+            picture[8:24, 4 + 2 * index : 20 + 2 * index] = (230, 40, 40)
+            picture[36:56, 70 - 2 * index : 90 - 2 * index] = (30, 60, 220)
+            video.write(picture)
 
 
 _TRAIN = """
@@ -247,9 +262,17 @@ def contents(out: Path) -> dict[str, Any]:
             found[name] = tensors(path)
         elif path.suffix == ".spool":
             found[name] = records(path)
+        elif path.name == "overlay.mp4":
+            found[name] = pictures_of(path)
         elif path.name != "supports.png":
             found[name] = path.read_bytes()
     return found
+
+
+def pictures_of(path: Path) -> list[bytes]:
+    """What a video shows; x264 codes equal pictures in a few other bytes now and then."""
+    with open_frames(path) as frames:
+        return [frame.rgb.tobytes() for frame in frames]
 
 
 def tensors(path: Path) -> dict[str, Any]:

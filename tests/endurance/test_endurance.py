@@ -75,10 +75,14 @@ def what_counts(scene: Scene, work: Path, out: Path, folder: Path) -> dict[str, 
         "--encoder",
         "fixed",
         "--json",
+        "--sheet",
+        str(folder / "sheet.png"),
+        "--overwrite",
     ]
     ended = run_verb(query, folder / "retrieve.log")
     assert ended.code == 0, ended.said
     answer = json.loads(ended.said.splitlines()[-1])
+    del answer["sheet"]
     return {"answer": json.dumps(answer).replace(str(out), "OUT")}
 
 
@@ -128,6 +132,8 @@ def test_random_kills(whole: tuple[Scene, Whole], work: Path, tmp_path: Path) ->
 def test_deaths_at_renames(whole: tuple[Scene, Whole], work: Path, tmp_path: Path) -> None:
     """Killed before and after the n-th file appears, for every n or for some spread evenly."""
     scene, untouched = whole
+    if scene.name == "index":
+        pytest.skip("its database appends and commits; it renames nothing")
     total = renames_of(scene, work, tmp_path)
     chosen = range(total) if RENAMES == 0 else sorted({total * i // RENAMES for i in range(RENAMES)})
     for number in chosen:
@@ -202,11 +208,17 @@ def test_two_writers(whole: tuple[Scene, Whole], work: Path, tmp_path: Path) -> 
     out.parent.mkdir()
     first = VerbProcess(scene.arguments(work, out), tmp_path / "first.log")
     lock = out / ".fewmask.lock" if not scene.starts_over else out.with_name(".out.lock")
+    if scene.name == "index":
+        lock = out
     while not lock.exists() and (ended := first.wait(0.01)) is None:
         pass
     second = run_verb([*scene.arguments(work, out), *scene.resumes], tmp_path / "second.log")
     ended = first.end()
     assert ended.code == 0, ended.said
     told = [line for line in second.said.splitlines() if "is being written by process" in line]
+    if scene.name == "index":  # its database has the second wait, transaction by transaction
+        assert second.code == 0, second
+        check(scene, untouched, work, out, tmp_path)
+        return
     assert (second.code, len(told)) == (2, 1) or ended.seconds < second.seconds, second
     check(scene, untouched, work, out, tmp_path)

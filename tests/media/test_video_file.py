@@ -1,3 +1,4 @@
+import os
 import struct
 from pathlib import Path
 from types import SimpleNamespace
@@ -336,4 +337,17 @@ def test_a_song_with_a_cover_is_no_video(tmp_path, name):
         for stream in (cover, sound):
             container.mux(stream.encode(None))
     with pytest.raises(VideoError, match="holds no video stream"):
+        open_frames(path)
+
+
+@pytest.mark.parametrize("kind", ["fifo", "device", "link to a device"])
+def test_what_is_no_file_is_told_as_that(tmp_path, kind):
+    path = tmp_path / "x.mp4"
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "device":
+        path = Path("/dev/zero")
+    else:
+        path.symlink_to("/dev/null")
+    with pytest.raises(VideoError, match="is a pipe or device"):
         open_frames(path)

@@ -7,6 +7,7 @@ entry and the key when something is wrong.
 
 import json
 import math
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -19,6 +20,8 @@ MAX_BYTES = 4 << 30
 MAX_SIDE = 1 << 14
 """Largest image height or width in pixels; beyond it run lengths and polygons no longer fit the mask coder."""
 _PREFIX = 1 << 16
+_LONGEST_NAME, _LONGEST_PART = 3000, 255
+"""Characters of a path, bytes of a part of it: what file systems take, with room for the folder before it."""
 
 
 def load_object(path: Path, *, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
@@ -165,13 +168,16 @@ def relative_name(name: Any, where: str) -> str:
     """``name`` if it is a relative path, in POSIX or Windows form, that stays inside the folder it is joined to.
 
     Raises:
-        DatasetError: it is not a string, is empty, absolute, climbs with ``..`` or holds control characters.
+        DatasetError: it is not a string, is empty, absolute, climbs with ``..``, holds control characters, or is longer
+            than file systems take.
     """
     if not isinstance(name, str) or not name:
         raise DatasetError(f"{where}: {_short(name)} is not a file name")
     # \udc80 to \udcff stand for the bytes of names on disk that are no UTF-8.
     if re.search(r"[\x00-\x1f\ud800-\udc7f\udd00-\udfff]", name):
         raise DatasetError(f"{where}: file name {name!a} holds control characters")
+    if len(name) > _LONGEST_NAME or max(len(os.fsencode(part)) for part in name.split("/")) > _LONGEST_PART:
+        raise DatasetError(f"{where}: file name {name[:40]!a}... is longer than a file's name can be")
     windows = PureWindowsPath(name)
     parts = set(PurePosixPath(name).parts) | set(windows.parts)
     if ".." in parts or windows.drive or windows.root or name.startswith("/"):

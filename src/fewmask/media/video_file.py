@@ -1,5 +1,6 @@
 """Frames from a video file, or from an address that serves one."""
 
+import stat
 from collections.abc import Generator, Iterator
 from itertools import chain
 from pathlib import Path
@@ -66,10 +67,12 @@ class VideoFile(ClosesAtExit):
             VideoError: it is empty, no video, or its first frame cannot be decoded.
         """
         try:
-            empty = path.stat().st_size == 0
+            facts = path.stat()
         except OSError as error:
             raise VideoError(f"{path}: cannot be read ({error.strerror}); check the path") from error
-        if empty:
+        if not stat.S_ISREG(facts.st_mode):
+            raise VideoError(f"{path}: is a pipe or device; save what comes out of it to a file, or give its address")
+        if facts.st_size == 0:
             raise VideoError(f"{path}: the file is empty (0 bytes); fetch it again")
         video = cls(f"file:{path}", str(path), path.stem, start=start, skip_broken=skip_broken)
         video._path = path
