@@ -147,8 +147,10 @@ def test_coco(tmp_path: Path) -> None:
     (tmp_path / "pred.json").write_text(json.dumps(pred))
     run("coco", "--gt", tmp_path / "gt.json", "--pred", tmp_path / "pred.json", "--json-file", tmp_path / "a.json")
     written = json.loads((tmp_path / "a.json").read_text())["stats"]
-    assert list(written) == ["AP", "AP50", "AP75", "AR1", "AR3", "AR5"]
-    assert list(written.values()) == pytest.approx([1.0] * 6)
+    assert set(written) == {"AP", "AP50", "AP75", "AR1", "AR3", "AR5", "AP_small", "AP_medium", "AP_large"}
+    assert [written[name] for name in ("AP", "AP50", "AP75", "AR1", "AR3", "AR5", "AP_small")] == pytest.approx(
+        [1.0] * 7
+    )
     arguments = ["coco", "--gt", tmp_path / "gt.json", "--pred", tmp_path / "pred.json", "--with-classes"]
     assert "0.0000" in run(*arguments)
 

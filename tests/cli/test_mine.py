@@ -73,7 +73,8 @@ def test_it_mines_says_where_and_takes_a_review(weights, tmp_path):
     ],
 )
 def test_mistakes_are_named(words, error, weights, tmp_path):
-    words = [weights if word == "WEIGHTS" else word for word in words]
+    video = write_video(tmp_path / "clip", 2)
+    words = [{"WEIGHTS": weights, "v.mp4": video}.get(word, word) for word in words]
     with pytest.raises(error):
         run(*words, "--out", tmp_path / "out", "--workers", 1)
 
@@ -94,4 +95,6 @@ def test_minvis_proposals_bring_their_own_score_threshold_and_a_setting_overrule
 def test_settings_file(weights, tmp_path):
     (tmp_path / "settings.toml").write_text("candidates = 0\n")
     with pytest.raises(ConfigError, match="candidates"):
-        run("v.mp4", "--out", tmp_path / "out", "--settings", tmp_path / "settings.toml")
+        run(
+            write_video(tmp_path / "clip", 2), "--out", tmp_path / "out", "--settings", tmp_path / "settings.toml"
+        )  # fmt: skip
