@@ -263,16 +263,25 @@ def contents(out: Path) -> dict[str, Any]:
         elif path.suffix == ".spool":
             found[name] = records(path)
         elif path.name == "overlay.mp4":
-            found[name] = pictures_of(path)
+            found[name] = Shown(path)
         elif path.name != "supports.png":
             found[name] = path.read_bytes()
     return found
 
 
-def pictures_of(path: Path) -> list[bytes]:
-    """What a video shows; x264 codes equal pictures in a few other bytes now and then."""
-    with open_frames(path) as frames:
-        return [frame.rgb.tobytes() for frame in frames]
+class Shown:
+    """What a video shows; the H.264 encoder gives equal pictures other bytes, and other last bits, now and then."""
+
+    def __init__(self, path: Path) -> None:
+        with open_frames(path) as frames:
+            self.pictures = np.stack([frame.rgb for frame in frames]).astype(np.int16)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Shown) or self.pictures.shape != other.pictures.shape:
+            return False
+        return float(np.abs(self.pictures - other.pictures).mean((1, 2, 3)).max()) < 1
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 def tensors(path: Path) -> dict[str, Any]:
