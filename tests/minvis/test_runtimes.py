@@ -58,7 +58,7 @@ def test_masks_of_the_bundled_network_are_the_same(name, bfloat16):
     found = other(frames, short_side=other.short_side)
     for frame in range(2):
         sure = expected.class_queries_logits[frame].softmax(-1)[:, :-1].amax(1) > 0.3
-        assert sure.sum() > 2
+        assert sure.sum() >= 2  # what is surely there, or nothing would be compared
         a, b = (o.masks_queries_logits[frame].flatten(1) > 0 for o in (expected, found))
         iou = (a[:, None] & b[None]).sum(-1) / (a[:, None] | b[None]).sum(-1).clamp(min=1)
         assert iou.amax(1)[sure].mean() >= (0.95 if bfloat16 else 0.98)
