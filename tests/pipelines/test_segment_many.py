@@ -20,7 +20,7 @@ from moving_squares import write_video
 from fewmask.errors import ConfigError
 from fewmask.minvis.dense.network import DenseNetwork, DenseShape
 from fewmask.minvis.dense.weights import save_dense
-from fewmask.pipelines.segment_many import DONE, ManyOptions, VideoJob, read_manifest, segment_many
+from fewmask.pipelines.segment_many import DONE, ManyOptions, VideoJob, _Worker, read_manifest, segment_many
 from fewmask.pipelines.segment_request import EveryObject, RunOptions
 
 MOTO = shutil.which(os.environ.get("FEWMASK_S3_SERVER", "moto_server"))
@@ -196,3 +196,14 @@ def test_two_ray_nodes_of_which_one_dies_twice(given, plain, tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     assert json.loads(done.stdout.splitlines()[-1])["killed"] == 2
     assert files(tmp_path) == files(plain[0])
+
+
+def test_no_secret_of_an_address_is_written(given, tmp_path, monkeypatch):
+    monkeypatch.setattr("fewmask.pipelines.segment_many.fetched", lambda _, folder: given / "clip0.mp4")
+    address = "s3://someone:planted1@bucket/clip0.mp4?X-Amz-Signature=planted2"
+    done = _Worker(options(given, tmp_path))(VideoJob("clip0", address))
+    assert done.frames == 3
+    marker = json.loads((tmp_path / "clip0" / DONE).read_text())
+    assert "bucket/clip0.mp4" in marker["source"]
+    for name, content in files(tmp_path).items():
+        assert b"planted" not in content, name

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from fewmask.addresses import showable
 from fewmask.errors import ConfigError, FewmaskError
 from fewmask.media.processes import WorkerDiedError, outcomes
 from fewmask.media.result_store import ResultStore, fetched, is_remote
@@ -163,13 +164,15 @@ class _Worker:
         for path in _files(summary.files):
             name = path.relative_to(run).as_posix()
             self._store.write(f"{job.name}/{name}", path)
-            sums[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+            with path.open("rb") as handle:
+                sums[name] = hashlib.file_digest(handle, "sha256").hexdigest()
         fps = VideoFacts.read(run).fps
         video_s = summary.frames / fps if fps else 0.0
         done = folder / DONE
         done.write_text(
             json.dumps(
-                {"source": job.source, "frames": summary.frames, "video_s": video_s, "sha256": sums}, sort_keys=True
+                {"source": showable(job.source), "frames": summary.frames, "video_s": video_s, "sha256": sums},
+                sort_keys=True,
             )
         )
         self._store.write(f"{job.name}/{DONE}", done)
