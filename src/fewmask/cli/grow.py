@@ -142,9 +142,12 @@ def grow(
                 "dataset": summary.dataset,
                 "weights": summary.weights,
                 "report": summary.report,
+                "problems": summary.problems,
             }
         )
         return
+    for why in summary.problems.values():
+        note(why)
     for done in summary.rounds:
         kept = done.stages.get("keep")
         tracks = "" if kept is None else f"{kept.outcome['tracks']} tracks in {kept.outcome['pictures']} pictures"

@@ -52,7 +52,7 @@ NOTHING_STANDS_OUT = (
 
 @dataclass(frozen=True)
 class GrowSummary:
-    """What came of a run; ``weights`` and ``dataset`` are None where it was told to stop earlier."""
+    """What came of a run; ``weights`` and ``dataset`` are None where it stopped earlier; ``problems`` by video."""
 
     out: Path
     rounds: tuple[Round, ...]
@@ -60,6 +60,7 @@ class GrowSummary:
     dataset: Path | None
     weights: Path | None
     report: Path
+    problems: dict[str, str]
 
 
 def run_grow(
@@ -314,4 +315,6 @@ class _Loop:
             if "find" in done.stages:
                 problems |= done.stages["find"].outcome["problems"]
         report = write_report(out, self._request, mined, groups, rounds, best, problems)
-        return GrowSummary(out, tuple(rounds), None if best is None else best.number, dataset, weights, report)
+        return GrowSummary(
+            out, tuple(rounds), None if best is None else best.number, dataset, weights, report, problems
+        )
