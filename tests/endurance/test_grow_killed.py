@@ -49,6 +49,21 @@ def outcome(out: Path) -> dict[str, bytes]:
     return {str(path.relative_to(out)): path.read_bytes() for path in files}
 
 
+def differing(ours: dict[str, bytes], expected: dict[str, bytes]) -> list[str]:
+    """Names of the files that are not the same, with what is wrong with each."""
+    lines = []
+    for name in sorted(ours.keys() | expected.keys()):
+        if name not in expected:
+            lines.append(f"{name}: only after kills")
+        elif name not in ours:
+            lines.append(f"{name}: missing after kills")
+        elif ours[name] != expected[name]:
+            pairs = zip(ours[name], expected[name], strict=False)
+            first = next((at for at, (a, b) in enumerate(pairs) if a != b), "the end")
+            lines.append(f"{name}: {len(ours[name])} bytes for {len(expected[name])}, differs from byte {first}")
+    return lines
+
+
 def test_killed_at_random_moments(tmp_path: Path) -> None:
     arguments = make_inputs(tmp_path)
     whole = run_verb([*arguments, "--out", str(tmp_path / "whole")], tmp_path / "whole.log")
@@ -75,4 +90,4 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
             assert last.code == 0, last.said
             break
     assert killed >= min(2, KILLS)
-    assert outcome(out) == expected
+    assert differing(outcome(out), expected) == []

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 _CONTEXT: Any = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["fewmask.cli.main", "fewmask.pipelines.segment_every", "fewmask.pipelines.mine"])
+_CONTEXT.set_forkserver_preload(
+    ["fewmask.cli.main", "fewmask.pipelines.segment_every", "fewmask.pipelines.mine", "fewmask.pipelines.grow.run"]
+)
 
 
 @dataclass(frozen=True)
@@ -90,8 +92,11 @@ def _run(arguments: list[str], log: str, die_at_rename: int | None, after: bool)
 
     torch.set_num_threads(1)
     from fewmask.pipelines import runner
+    from fewmask.pipelines.grow import teach
 
     runner.STATE_EVERY = 8  # more places to go on from in a short clip
+    for training in (teach.DENSE["train"], teach.MASK2FORMER["train"], teach.BACKGROUND):
+        training["checkpoint_every"] = 2  # and in a short training
     from fewmask.cli import start
 
     start.main()

@@ -84,21 +84,12 @@ def _belief(segmenter: QuerySegmenter, pictures: Sequence[SupportPicture]) -> Be
     """Mean over the pictures of what their masked objects are taken for, large and sure ones first."""
     beliefs = []
     for picture in pictures:
-        segmenter.reset()
-        output = segmenter(picture.rgb[None], short_side=segmenter.short_side)
-        score = output.class_queries_logits[0].float().softmax(-1)[:, :-1].amax(-1)
-        sure = score >= LEAST_SCORE
-        masks = resize_logits(
-            output.masks_queries_logits[0, sure], output.padded_size, output.image_size, picture.mask.shape
-        )
-        found = as_numpy(masks > 0)
+        found, names, score = _objects(segmenter, picture.rgb, LEAST_SCORE)
         both = (found & picture.mask).sum((1, 2))
         part = both / picture.mask.sum()
         objects = (both >= MIN_INSIDE * found.sum((1, 2))) & (part >= MIN_PART)
         if objects.any():
-            names = as_numpy(output.name_probabilities(0)[sure]).astype(np.float64)[objects]
-            beliefs.append(np.average(names, axis=0, weights=(as_numpy(score[sure]) * part)[objects]))
-    segmenter.reset()
+            beliefs.append(np.average(names[objects], axis=0, weights=(score * part)[objects]))
     return np.mean(beliefs, axis=0) if beliefs else None
 
 
@@ -113,15 +104,24 @@ def beliefs_of(segmenter: QuerySegmenter, rgb: RgbImage, masks: Sequence[Rle]) -
     Returns:
         For each mask the belief of the object that overlaps it best; None where none does by `LEAST_IOU`.
     """
-    segmenter.reset()
-    output = segmenter(rgb[None], short_side=segmenter.short_side)
-    segmenter.reset()
-    height, width = rgb.shape[:2]
-    logits = resize_logits(output.masks_queries_logits[0], output.padded_size, output.image_size, (height, width))
-    found = rle.encode_many(as_numpy(logits > 0))
-    names = as_numpy(output.name_probabilities(0)).astype(np.float64)
+    found, names, _ = _objects(segmenter, rgb)
     beliefs: list[Belief | None] = []
-    for overlaps in rle.iou_matrix(masks, found):
+    for overlaps in rle.iou_matrix(masks, rle.encode_many(found)):
         best = int(overlaps.argmax())
         beliefs.append(names[best] if overlaps[best] >= LEAST_IOU else None)
     return beliefs
+
+
+def _objects(
+    segmenter: QuerySegmenter, rgb: RgbImage, least: float = 0.0
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64], npt.NDArray[np.float32]]:
+    """Masks [N, H, W], beliefs [N, names] and scores [N] of one picture's queries of a score of at least ``least``."""
+    segmenter.reset()
+    output = segmenter(rgb[None], short_side=segmenter.short_side)
+    segmenter.reset()
+    score = output.class_queries_logits[0].float().softmax(-1)[:, :-1].amax(-1)
+    sure = score >= least
+    logits = output.masks_queries_logits[0, sure]
+    masks = resize_logits(logits, output.padded_size, output.image_size, (rgb.shape[0], rgb.shape[1]))
+    names = as_numpy(output.name_probabilities(0)[sure]).astype(np.float64)
+    return as_numpy(masks > 0), names, as_numpy(score[sure])

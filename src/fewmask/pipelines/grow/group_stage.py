@@ -1,6 +1,6 @@
 """The stage *groups*: every mined track embedded, groups of one kind found among them, a contact sheet for each."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,13 @@ import numpy as np
 from fewmask.datasets.json_file import load_object
 from fewmask.errors import DatasetError, VideoError
 from fewmask.media.atomic import write_json
+from fewmask.media.rle import Rle
 from fewmask.mining.mined_dataset import in_order
 from fewmask.pipelines.grow.group_sheet import draw_group
 from fewmask.pipelines.grow.groups import Group, Vectors, cluster, resembling
 from fewmask.pipelines.grow.kinds import read_vectors, write_vectors
 from fewmask.pipelines.grow.track_looks import VIEWS, SeenObject, TrackLooks
-from fewmask.pipelines.grow.track_views import SeenTrack, TrackView, mined_pictures, mined_tracks
+from fewmask.pipelines.grow.track_views import SeenTrack, TrackView, mined_picture, mined_tracks
 
 FILE = "groups.json"
 VECTORS = "vectors.npy"
@@ -55,13 +56,9 @@ def group_tracks(
     tracks: list[SeenTrack] = []
     views: list[list[SeenObject]] = []
     for video in in_order(results):
-        for track in mined_tracks(video, keep_every, views=VIEWS):
-            try:
-                seen = mined_pictures(dataset, track)
-            except VideoError:
-                continue  # a picture that was moved away costs its track
+        for track, seen in _looked_at(dataset, mined_tracks(video, keep_every, views=VIEWS), looks):
             tracks.append(track)
-            views.append([view for rgb, mask in seen for view in looks.objects(rgb, [mask])])
+            views.append(seen)
     vectors = looks.embed(views)
     confidences, videos = [track.confidence for track in tracks], [track.video for track in tracks]
     if hint is None:
@@ -94,6 +91,29 @@ def group_tracks(
             for group in groups
         ],
     }  # fmt: skip
+
+
+def _looked_at(
+    dataset: Path, tracks: Sequence[SeenTrack], looks: TrackLooks
+) -> Iterator[tuple[SeenTrack, list[SeenObject]]]:
+    """Tracks of one video with their views; every picture is read and looked at once, for all tracks in it.
+
+    A picture that was moved away costs the tracks that need it.
+    """
+    masks: dict[int, dict[int, Rle]] = {}
+    for place, track in enumerate(tracks):
+        for view in track.views:
+            masks.setdefault(view.frame, {})[place] = view.mask
+    seen: dict[int, dict[int, SeenObject]] = {}
+    for frame, wanted in sorted(masks.items()):
+        try:
+            rgb = mined_picture(dataset, tracks[0].video, frame)
+        except VideoError:
+            continue
+        seen[frame] = dict(zip(wanted, looks.objects(rgb, list(wanted.values())), strict=True))
+    for place, track in enumerate(tracks):
+        if all(view.frame in seen for view in track.views):
+            yield track, [seen[view.frame][place] for view in track.views]
 
 
 def read_groups(folder: Path) -> GroupedTracks:

@@ -26,6 +26,8 @@ from fewmask.pipelines.grow.track_views import pictures_of
 
 OBJECT = 1
 """Category id of what is an object of no kind that was asked for; kinds follow from 2."""
+PARTS = ("instances.json", "ytvis.json", "images")
+"""What `write_kept` writes: the dataset, whatever else lies in its folder."""
 SURE_OBJECT = 0.5
 """Mean score from which another object of the segmenter is taught on."""
 JPEG_QUALITY = 92

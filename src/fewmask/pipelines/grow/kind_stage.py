@@ -20,7 +20,7 @@ from fewmask.pipelines.grow.groups import Vectors
 from fewmask.pipelines.grow.kept_dataset import JudgedVideo
 from fewmask.pipelines.grow.kinds import MOST_EXAMPLES, MOST_OTHERS, Kind, Kinds
 from fewmask.pipelines.grow.support_pictures import Example
-from fewmask.pipelines.grow.track_views import SeenTrack, mined_pictures, pictures_of
+from fewmask.pipelines.grow.track_views import SeenTrack, mined_picture, pictures_of
 
 MOST_OTHER_VECTORS = 200
 """What is not meant is known by its look alone, so many of it can be kept."""
@@ -146,13 +146,12 @@ def _others(found: GroupedTracks, dataset: Path, members: set[int], wanted: Vect
 
 def _best_view(dataset: Path, track: SeenTrack) -> list[Example]:
     """The view with the largest mask; none if its picture is gone."""
+    best = max(track.views, key=lambda view: rle.area(view.mask))
     try:
-        pictures = mined_pictures(dataset, track)
+        rgb = mined_picture(dataset, track.video, best.frame)
     except VideoError:
         return []
-    best = max(range(len(pictures)), key=lambda place: rle.area(pictures[place][1]))
-    rgb, mask = pictures[best]
-    return [Example(rgb, mask, f"{track.key}, frame {track.views[best].frame}")]
+    return [Example(rgb, best.mask, f"{track.key}, frame {best.frame}")]
 
 
 def _largest(video: JudgedVideo, track: FoundTrack) -> list[Example]:

@@ -7,21 +7,11 @@ import html
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from fewmask.datasets.json_file import load_object
-from fewmask.media import rle
 from fewmask.media.atomic import write_text
-from fewmask.media.frame_source import RgbImage
-from fewmask.media.image_files import read_rgb
-from fewmask.pipelines.grow.group_sheet import draw_group
-from fewmask.pipelines.grow.kept_dataset import OBJECT
 from fewmask.pipelines.grow.request import GrowRequest
 from fewmask.pipelines.grow.rounds import Round
 from fewmask.pipelines.grow.stages import Stage
-from fewmask.pipelines.grow.track_views import object_picture
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c1d22; --quiet: #63656f; --line: #d9dae0; --ground: #ffffff; }
@@ -36,7 +26,6 @@ tr + tr { border-top: 1px solid var(--line); } td.n { text-align: right; font-va
 p.quiet, td.quiet { color: var(--quiet); } img { max-width: 100%; border-radius: 6px; margin: .4rem 0; }
 code { font-size: .9em; overflow-wrap: anywhere; }
 """
-_SHEET_TRACKS = 12
 
 
 def write_report(
@@ -137,41 +126,8 @@ def _round(out: Path, done: Round) -> str:
     if kept is not None:
         for name, count in kept.outcome["kept"].items():
             parts.append(f"<p>{count} tracks of <b>{_text(name)}</b> were kept.</p>")
-        parts += [_picture(out, sheet, "tracks that were kept") for sheet in _kept_sheets(kept)]
+        parts += [_picture(out, sheet, "tracks that were kept") for sheet in sorted(kept.folder.glob("kept-*.jpg"))]
     return "".join(parts)
-
-
-def _kept_sheets(kept: Stage) -> list[Path]:
-    """A contact sheet per kind of what was kept, drawn from the dataset itself."""
-    document = load_object(kept.folder / "instances.json")
-    images = {image["id"]: image for image in document["images"]}
-    names = {category["id"]: category["name"] for category in document["categories"]}
-    tracks: dict[int, dict[tuple[str, int], list[Any]]] = {}
-    for annotation in document["annotations"]:
-        if annotation["category_id"] != OBJECT and not annotation["iscrowd"]:
-            image = images[annotation["image_id"]]
-            by_track = tracks.setdefault(annotation["category_id"], {})
-            by_track.setdefault((image["video"], annotation["track_id"]), []).append((image, annotation))
-    sheets = []
-    for category, by_track in sorted(tracks.items()):
-        rows: list[tuple[str, list[RgbImage]]] = []
-        for (video, track), seen in sorted(by_track.items(), key=lambda entry: -entry[1][0][1]["score"]):
-            if len(rows) < _SHEET_TRACKS:
-                chosen = np.linspace(0, len(seen) - 1, min(5, len(seen))).round().astype(int).tolist()
-                rows.append(
-                    (f"{video}\ntrack {track}\nconfidence {seen[0][1]['score']:.2f}",
-                     [_cut_out(kept.folder, *seen[place]) for place in chosen])
-                )  # fmt: skip
-        path = kept.folder / f"kept-{category - OBJECT:02d}.jpg"
-        draw_group(path, f"{names[category]}: kept", rows)
-        sheets.append(path)
-    return sheets
-
-
-def _cut_out(folder: Path, image: Mapping[str, Any], annotation: Mapping[str, Any]) -> RgbImage:
-    rgb = read_rgb(folder / "images" / image["file_name"])
-    mask: rle.Rle = {"size": list(annotation["segmentation"]["size"]), "counts": annotation["segmentation"]["counts"]}
-    return object_picture(rgb, mask)
 
 
 def _problems(problems: Mapping[str, str]) -> str:

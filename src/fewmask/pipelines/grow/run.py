@@ -24,6 +24,7 @@ from fewmask.pipelines.grow.group_choice import choose
 from fewmask.pipelines.grow.group_stage import group_tracks, read_groups
 from fewmask.pipelines.grow.groups import Vectors
 from fewmask.pipelines.grow.hint import read_hint
+from fewmask.pipelines.grow.kept_dataset import PARTS
 from fewmask.pipelines.grow.kind_stage import grouped_kinds, next_kinds, shown_kind
 from fewmask.pipelines.grow.kinds import Kinds, read_kinds
 from fewmask.pipelines.grow.linked_copy import linked_copy
@@ -254,16 +255,14 @@ class _Loop:
             videos, vectors = read_judged(kept.folder, found.folder, found.outcome["videos"])
             made = next_kinds(kinds, videos, vectors, given)
         else:
-            tracks = read_groups(groups.folder)
+            tracks, dataset = read_groups(groups.folder), mined.folder / "dataset"
             if request.like:
-                made = shown_kind(
-                    request.name, shown, not_shown, self._look_of(shown), tracks, mined.folder / "dataset"
-                )
+                made = shown_kind(request.name, shown, not_shown, self._look_of(shown), tracks, dataset)
             else:
                 choice = choose(tracks.groups, request.choice, most=request.most)
                 if not choice.taught:
                     raise DatasetError(NOTHING_STANDS_OUT.format(folder=groups.folder))
-                made = grouped_kinds(choice, tracks, mined.folder / "dataset")
+                made = grouped_kinds(choice, tracks, dataset)
         made.write(folder)
         return {"kinds": list(made.names), "examples": [len(kind.examples) for kind in made.kinds],
                 "origins": [[e.origin for e in kind.examples] for kind in made.kinds]}  # fmt: skip
@@ -308,7 +307,7 @@ class _Loop:
         best = max(taught, key=lambda done: (done.agreement or 0.0, -done.number), default=None)
         last = best or (rounds[-1] if rounds and "keep" in rounds[-1].stages else None)
         out = self._request.out
-        dataset = None if last is None else linked_copy(last.stages["keep"].folder, out / "dataset")
+        dataset = None if last is None else linked_copy(last.stages["keep"].folder, out / "dataset", PARTS)
         weights = None if best is None else linked_copy(best.stages["teach"].folder / "weights", out / "weights")
         problems = dict(mined.outcome["problems"])
         for done in rounds:

@@ -16,6 +16,7 @@ from fewmask.pipelines.grow.find import Background, FoundVideo, find_in_video
 from fewmask.pipelines.grow.found_looks import look_at
 from fewmask.pipelines.grow.groups import Vectors
 from fewmask.pipelines.grow.kept_dataset import JudgedVideo, write_kept
+from fewmask.pipelines.grow.kept_sheet import draw_kept
 from fewmask.pipelines.grow.kinds import Kinds, read_vectors, write_vectors
 from fewmask.pipelines.grow.track_looks import TrackLooks
 from fewmask.vipmt.model import VIPMT
@@ -51,15 +52,16 @@ def find_stage(
     problems: dict[str, str] = {}
     for done, (name, source) in enumerate(sources.items(), 1):
         path = folder / f"{name}.json"
-        if not path.is_file():
-            try:
-                found = find_in_video(name, source, fitted, model, background, step=step)
-            except VideoError as error:
-                problems[name] = str(error)
+        try:
+            if path.is_file():
+                found = FoundVideo.read(path)
             else:
+                found = find_in_video(name, source, fitted, model, background, step=step)
                 found.write(path)
-                if found.note is not None:
-                    problems[name] = found.note
+            if found.note is not None:
+                problems[name] = found.note
+        except VideoError as error:
+            problems[name] = str(error)
         progress(name, done, len(sources))
     there = [name for name in sources if (folder / f"{name}.json").is_file()]
     return {"videos": there, "problems": problems}
@@ -78,7 +80,8 @@ def keep_stage(
     """Judge every object that was found, and write what is kept as a dataset.
 
     Args:
-        folder: of the stage; gets ``instances.json``, ``ytvis.json``, ``images/``, ``verdicts.json``.
+        folder: of the stage; gets ``instances.json``, ``ytvis.json``, ``images/``, ``verdicts.json`` and a sheet per
+            kind.
         found: folder of the stage find.
         names: of its videos, in order.
         kinds: by whose examples is judged.
@@ -105,6 +108,7 @@ def keep_stage(
     if held_out is None:
         held_out = showing[HOLD_OUT // 2 :: HOLD_OUT] if len(showing) > 2 else []
     counts = write_kept(folder, videos, kinds.names, keep_every, held_out=frozenset(held_out))
+    draw_kept(folder)
     dimension = vectors[0].shape[0] if vectors else looks.dimension
     write_vectors(folder / "vectors.npy", np.stack(vectors) if vectors else np.zeros((0, dimension), np.float32))
     write_json(

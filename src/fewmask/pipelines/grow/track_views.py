@@ -83,14 +83,13 @@ def mined_tracks(video: MinedVideo, keep_every: int, *, views: int, shortest: in
     return tracks
 
 
-def mined_pictures(dataset: Path, track: SeenTrack) -> list[tuple[RgbImage, Rle]]:
-    """The whole pictures of a mined track's views, out of the dataset's folder of images, each with the mask.
+def mined_picture(dataset: Path, video: str, frame: int) -> RgbImage:
+    """A whole frame of a mined video, out of the dataset's folder of images.
 
     Raises:
-        VideoError: a picture is gone or damaged.
+        VideoError: the picture is gone or damaged.
     """
-    folder = dataset / "images"
-    return [(read_rgb(folder / file_name(track.video, view.frame)), view.mask) for view in track.views]
+    return read_rgb(dataset / "images" / file_name(video, frame))
 
 
 def pictures_of(source: str, wanted: Iterable[int]) -> Iterator[tuple[int, RgbImage]]:
