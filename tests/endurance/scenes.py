@@ -12,7 +12,6 @@ import numpy as np
 from moving_squares import write_video
 from square_data import TINY, write_pictures, write_videos
 
-from fewmask.media.frames import open_frames
 from fewmask.media.writer import VideoWriter
 
 FRAMES = 60
@@ -262,26 +261,9 @@ def contents(out: Path) -> dict[str, Any]:
             found[name] = tensors(path)
         elif path.suffix == ".spool":
             found[name] = records(path)
-        elif path.name == "overlay.mp4":
-            found[name] = Shown(path)
         elif path.name != "supports.png":
             found[name] = path.read_bytes()
     return found
-
-
-class Shown:
-    """What a video shows; the H.264 encoder gives equal pictures other bytes, and other last bits, now and then."""
-
-    def __init__(self, path: Path) -> None:
-        with open_frames(path) as frames:
-            self.pictures = np.stack([frame.rgb for frame in frames]).astype(np.int16)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Shown) or self.pictures.shape != other.pictures.shape:
-            return False
-        return float(np.abs(self.pictures - other.pictures).mean((1, 2, 3)).max()) < 1
-
-    __hash__ = None  # type: ignore[assignment]
 
 
 def tensors(path: Path) -> dict[str, Any]:

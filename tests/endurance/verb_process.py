@@ -37,14 +37,21 @@ class VerbProcess:
         log: a file for what it says.
         die_at_rename: kill the process, children included, before (or with ``after``, right after) its rename of that
             number from 0; every file that appears, appears by one.
+        count: a file that grows by one byte with every rename.
     """
 
     def __init__(
-        self, arguments: Sequence[str], log: Path, *, die_at_rename: int | None = None, after: bool = False
+        self,
+        arguments: Sequence[str],
+        log: Path,
+        *,
+        die_at_rename: int | None = None,
+        after: bool = False,
+        count: Path | None = None,
     ) -> None:
         self._log = log
         self._started = time.monotonic()
-        settings = (list(arguments), str(log), die_at_rename, after)
+        settings = (list(arguments), str(log), die_at_rename, after, count)
         self._process = _CONTEXT.Process(target=_run, args=settings, daemon=False)
         self._process.start()
 
@@ -80,14 +87,14 @@ def run_verb(arguments: Sequence[str], log: Path, limit_s: float = 900) -> Ended
     return VerbProcess(arguments, log).end(limit_s)
 
 
-def _run(arguments: list[str], log: str, die_at_rename: int | None, after: bool) -> None:
+def _run(arguments: list[str], log: str, die_at_rename: int | None, after: bool, count: Path | None) -> None:
     os.setpgid(0, 0)
     handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     os.dup2(handle, 1)
     os.dup2(handle, 2)
     sys.argv = ["fewmask", *arguments]
-    if die_at_rename is not None:
-        _die_at_rename(die_at_rename, after)
+    if die_at_rename is not None or count is not None:
+        _watch_renames(die_at_rename, after, count)
     import torch
 
     torch.set_num_threads(1)
@@ -102,7 +109,7 @@ def _run(arguments: list[str], log: str, die_at_rename: int | None, after: bool)
     start.main()
 
 
-def _die_at_rename(number: int, after: bool) -> None:
+def _watch_renames(deadly: int | None, after: bool, count: Path | None) -> None:
     """Patch the one system call by which files appear, in this process; workers of a pool make their own."""
     seen = 0
 
@@ -110,11 +117,14 @@ def _die_at_rename(number: int, after: bool) -> None:
         def rename(*arguments: Any, **named: Any) -> None:
             nonlocal seen
             mine, seen = seen, seen + 1
-            if mine == number and not after:
+            if mine == deadly and not after:
                 os.killpg(0, signal.SIGKILL)
             real(*arguments, **named)
-            if mine == number:
+            if mine == deadly:
                 os.killpg(0, signal.SIGKILL)
+            if count is not None:
+                with count.open("ab") as tally:
+                    tally.write(b".")
 
         return rename
 

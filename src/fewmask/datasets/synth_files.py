@@ -21,6 +21,7 @@ from fewmask.datasets.synth_video import SyntheticFrame, VideoPlan, render
 from fewmask.errors import FewmaskError, VideoError
 from fewmask.media import rle
 from fewmask.media.atomic import whole_file, write_json
+from fewmask.media.h264 import repeatable
 from fewmask.media.rle import Rle
 
 VideoFormat = Literal["jpg", "mp4"]
@@ -132,7 +133,7 @@ def _write_mp4(path: Path, frames: Iterator[npt.NDArray[np.uint8]], height: int,
         stream = container.add_stream("libx264", rate=Fraction(FRAMES_PER_SECOND))
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         # One thread: the file must not depend on the machine's number of cores.
-        stream.options = {"crf": "16", "threads": "1"}
+        stream.options = repeatable({"crf": "16", "threads": "1"})
         for rgb in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(rgb, format="rgb24")))
         container.mux(stream.encode(None))

@@ -14,8 +14,9 @@ from fewmask.errors import FewmaskError, VideoError
 from fewmask.media.atomic import whole_file
 from fewmask.media.container import reason
 from fewmask.media.frame_source import RgbImage
+from fewmask.media.h264 import repeatable
 
-_OPTIONS = {"crf": "20", "preset": "veryfast"}
+_OPTIONS = repeatable({"crf": "20", "preset": "veryfast"})
 
 
 MAX_SIDE = 16_384
@@ -35,8 +36,9 @@ def check_writable(size: tuple[int, int], what: str) -> None:
 class VideoWriter:
     """An mp4 that appears under its name when it is complete: ``with VideoWriter(path, size, fps) as w: w.write(rgb)``.
 
-    H.264, yuv420p, constant rate, no sound. Odd sizes get one more row or column, a copy of the last.
-    Leaving the block with an exception leaves no file; call ``close()`` first to keep what was written.
+    H.264, yuv420p, constant rate, no sound; equal pictures give equal bytes. Odd sizes get one more row or column, a
+    copy of the last. Leaving the block with an exception leaves no file; call ``close()`` first to keep what was
+    written.
     """
 
     def __init__(self, path: str | Path, size: tuple[int, int], fps: float) -> None:
