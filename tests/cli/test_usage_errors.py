@@ -78,6 +78,35 @@ def test_what_can_be_told_at_once_is_told_in_one_line_without_torch(arguments, t
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["eval", "ytvis", "--gt", "nothing.json", "--pred", "clip.png"], "look at --gt"),
+        (["eval", "ovis", "--gt", "clip.png", "--pred", "nothing.json"], "look at --pred"),
+        (["eval", "davis", "--gt", "nothing", "--pred", "clip.png"], "look at --gt"),
+        (["eval", "fsvos", "--gt", "clip.png", "--pred", "clip.png", "--pred", "nothing"], "look at --pred"),
+        (["eval", "coco", "--gt", "clip.png", "--pred", "nothing"], "look at --pred"),
+        (["eval", "vc", "--gt", "clip.png", "--pred", "clip.png", "--json-file", "clip.png"], "is already there"),
+        (["export", "nothing", "--format", "coco"], "look at RUN"),
+        (["studio", ".", "nothing"], "nothing: no such file or folder"),
+        (["studio", ".", "--sam", "nothing"], "look at --sam"),
+    ],
+)
+def test_mistyped_paths_of_quick_verbs_are_told_before_numpy_is_loaded(arguments, told, tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "clip.png")
+    script = (
+        "import sys; from fewmask.cli.main import main\n"
+        "try: main()\n"
+        "finally: print(sorted({'torch', 'numpy', 'cv2', 'av', 'fastapi'} & set(sys.modules)))"
+    )
+    words = [sys.executable, "-c", script, *arguments]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (2, "[]"), done
+    assert len(done.stderr.splitlines()) == 1
+    assert told in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.png"]
+
+
 def test_help_has_a_short_form_and_completion_is_on(monkeypatch, capsys):
     for words in (["-h"], ["segment", "-h"], ["train", "minvis", "-h"]):
         monkeypatch.setattr(sys, "argv", ["fewmask", *words])

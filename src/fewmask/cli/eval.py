@@ -58,10 +58,11 @@ def ytvis(
     worst: Worst = 5,
 ) -> None:
     """YouTube-VIS 2019, 2021, 2022: AP and AR of tracks, twelve figures."""
+    where = _Where.checked(gt, pred, as_json, json_file, plots)
     from fewmask.metrics.reports import report_tracks
 
     _run(
-        report_tracks, _Where(as_json, json_file, plots), gt=gt, pred=pred, class_agnostic=class_agnostic,
+        report_tracks, where, gt=gt, pred=pred, class_agnostic=class_agnostic,
         official_quirks=official_quirks, per_category=per_category, identities_from=identities, worst=worst,
     )  # fmt: skip
 
@@ -80,10 +81,11 @@ def ovis(
     worst: Worst = 5,
 ) -> None:
     """OVIS: the YouTube-VIS figures, and AP and AR by occlusion."""
+    where = _Where.checked(gt, pred, as_json, json_file, plots)
     from fewmask.metrics.reports import report_tracks
 
     _run(
-        report_tracks, _Where(as_json, json_file, plots), gt=gt, pred=pred, occlusion=True,
+        report_tracks, where, gt=gt, pred=pred, occlusion=True,
         class_agnostic=class_agnostic, official_quirks=official_quirks, per_category=per_category,
         identities_from=identities, worst=worst,
     )  # fmt: skip
@@ -101,10 +103,11 @@ def davis(
     worst: Worst = 5,
 ) -> None:
     """DAVIS: J and F of folders VIDEO/FRAME.png, with recall and decay."""
+    where = _Where.checked(gt, pred, as_json, json_file, plots)
     from fewmask.metrics.reports import report_davis
 
     _run(
-        report_davis, _Where(as_json, json_file, plots), gt=gt, pred=pred, unsupervised=task is DavisTask.unsupervised,
+        report_davis, where, gt=gt, pred=pred, unsupervised=task is DavisTask.unsupervised,
         official_quirks=official_quirks, worst=worst,
     )  # fmt: skip
 
@@ -128,12 +131,13 @@ def fsvos(
     worst: Worst = 5,
 ) -> None:
     """Few-shot video segmentation: J, F and VC over frames, classes, folds and runs, from YouTube-VIS files."""
+    where = _Where.checked(gt, pred, as_json, json_file, plots)
     from fewmask.metrics.fsvos_tracks import youtube_fsvos_fold
     from fewmask.metrics.reports import report_fsvos
 
     fold_of = youtube_fsvos_fold if folds is Folds.youtube_fsvos else lambda _: 1
     _run(
-        report_fsvos, _Where(as_json, json_file, plots), gt=gt, preds=pred, fold_of=fold_of,
+        report_fsvos, where, gt=gt, preds=pred, fold_of=fold_of,
         only_predicted=only_predicted, every_frame=every_frame, window=window, per_category=per_category, worst=worst,
     )  # fmt: skip
 
@@ -149,10 +153,9 @@ def coco(
     json_file: JsonFile = None,
 ) -> None:
     """COCO masks: class-agnostic AP, AP50, AP75, by size, and AR with 1, 3 and 5 detections an image."""
+    _Where.checked(gt, pred, as_json, json_file)
     from fewmask.metrics.reports import report_coco
 
-    where = _Where(as_json, json_file)
-    where.check(gt, pred)
     made = report_coco(gt, pred, class_agnostic=not with_classes)
     show(made, as_json=as_json, json_file=json_file)
 
@@ -171,11 +174,12 @@ def vc(
     worst: Worst = 5,
 ) -> None:
     """Video consistency of folders VIDEO/FRAME.png under its three definitions: VIPMT's, TTI's and VSPW's."""
+    where = _Where.checked(gt, pred, as_json, json_file, plots)
     from fewmask.metrics.reports import report_vc
 
     _run(
         report_vc,
-        _Where(as_json, json_file, plots),
+        where,
         gt=gt,
         pred=pred,
         window=window,
@@ -192,21 +196,24 @@ class _Where:
     json_file: Path | None
     plots: Path | None = None
 
-    def check(self, gt: Path, pred: Path) -> None:
-        """Refuse inputs that are not there, and what would be overwritten, before anything is read."""
+    @classmethod
+    def checked(
+        cls, gt: Path, pred: Path | list[Path], as_json: bool, json_file: Path | None, plots: Path | None = None
+    ) -> "_Where":
+        """Refuse inputs that are not there, and what would be overwritten, before anything slow is imported."""
         from fewmask.errors import ConfigError
         from fewmask.pipelines.early_checks import check_files
 
-        check_files({"--gt": gt, "--pred": pred})
-        for path in (self.json_file, self.plots):
+        for one in pred if isinstance(pred, list) else [pred]:
+            check_files({"--gt": gt, "--pred": one})
+        for path in (json_file, plots):
             if path is not None and (path.is_file() or (path.is_dir() and any(path.iterdir()))):
                 raise ConfigError(f"{path}: is already there; give another name or remove it first")
+        return cls(as_json, json_file, plots)
 
 
 def _run(report: Callable[..., Any], where: _Where, **arguments: Any) -> None:
     """Make the report with a progress bar, then show it."""
-    for pred in arguments.get("preds") or [arguments["pred"]]:
-        where.check(arguments["gt"], pred)
     with Progress("evaluated", quiet=where.as_json) as progress:
         made = report(plots=where.plots, progress=progress, **arguments)
     show(made, as_json=where.as_json, json_file=where.json_file)

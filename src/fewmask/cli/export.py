@@ -38,6 +38,9 @@ def export(
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Write a run's results in other formats, with every correction made in `fewmask studio`."""
+    from fewmask.pipelines.early_checks import check_files
+
+    check_files({"RUN": run})
     from fewmask.corrections.corrected_run import CorrectedRun
     from fewmask.corrections.export import export_corrected
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fewmask.errors import ConfigError
-from fewmask.media.given_path import expanded
+from fewmask.media.given_path import expanded, is_there
+from fewmask.pipelines.early_checks import check_files
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,10 @@ def serve(request: StudioRequest, tell: Callable[[str], None]) -> None:
     Raises:
         ConfigError: nothing to open, an address that cannot be had, no extra ``studio``.
     """
+    for path in request.paths:
+        if not is_there(path):
+            raise ConfigError(f"{path}: no such file or folder; check the path")
+    check_files({"--sam": request.sam})
     try:
         import uvicorn
 
