@@ -58,6 +58,70 @@ def test_after_the_memory_it_is_a_new_object():
     assert step(tracker, query(1, 12), query(0, 0)) == {2: 1, 3: 0}
 
 
+def partly(name, share, left, score=0.9, rest=7):
+    """A view that is like object ``name`` by this cosine, otherwise like nothing."""
+    embedding, mask, _ = query(name, left)
+    embedding[name], embedding[rest] = share, np.sqrt(1 - share**2)
+    return embedding, mask, score
+
+
+def test_what_comes_back_in_part_turns_out_to_be_itself():
+    tracker = ObjectTracker()
+    for _ in range(5):
+        step(tracker, query(0, 0), query(1, 12))
+    step(tracker, query(0, 0))
+    assert step(tracker, query(0, 0), partly(1, 0.4, 6, 0.3)) == {1: 0, 3: 1}, "not like it yet"
+    assert step(tracker, query(0, 0), query(1, 7)) == {1: 0, 2: 1}
+    assert tracker.joined == {3: 2}
+    assert step(tracker, query(0, 0), query(1, 8)) == {1: 0, 2: 1}
+    assert len(tracker.ids) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "away", "score"),
+    [({"young": 0}, 1, 0.3), ({"memory": 3}, 5, 0.3), ({"young": 3}, 1, 0.99), ({"recall": 0.99}, 1, 0.6)],
+)
+def test_what_is_never_joined(change, away, score):
+    """Switched off; beyond the memory; once it is no longer young; when it is not like enough."""
+    tracker = ObjectTracker(LinkSettings(**change))
+    for _ in range(5):
+        step(tracker, query(1, 12))
+    for _ in range(away):
+        step(tracker)
+    for _ in range(3):
+        assert step(tracker, partly(1, 0.4, 5, score)) == {2: 0}
+    for _ in range(4):
+        assert step(tracker, query(1, 5, score)) == {2: 0}
+    assert not tracker.joined
+
+
+def test_two_that_were_seen_together_are_two():
+    tracker = ObjectTracker()
+    for _ in range(5):
+        step(tracker, query(1, 0), partly(1, 0.4, 12))
+    for _ in range(5):
+        assert step(tracker, query(1, 11)) == {2: 0}
+    assert not tracker.joined
+
+
+def test_a_track_that_was_joined_twice_is_known_by_its_first_id():
+    tracker = ObjectTracker(LinkSettings(recall=0.9))
+    for _ in range(4):
+        step(tracker, query(1, 12))
+    step(tracker)
+    for _ in range(4):
+        assert step(tracker, partly(1, 0.6, 6, 0.25)) == {2: 0}
+    step(tracker)
+    step(tracker, partly(1, 0.5, 0, 0.25, rest=6))
+    for _ in range(2):
+        step(tracker, partly(1, 0.6, 0, 0.4))
+    assert tracker.joined == {3: 2}
+    for _ in range(6):
+        found = step(tracker, query(1, 0, 0.99))
+    assert found == {1: 0}
+    assert tracker.joined == {3: 1, 2: 1}
+
+
 def test_an_unsure_query_continues_a_track_and_starts_none():
     tracker = ObjectTracker(LinkSettings(least_score=0.05, birth_score=0.3))
     assert step(tracker, query(0, 0, 0.2)) == {}

@@ -22,12 +22,14 @@ class FinalTracks:
         rows: the id that each has there; one row may be several tracks, of several classes.
         frame_scores: a frame's own classes and scores stand beside the final ones, else they are replaced by them.
         weights: sum of each track's scores over its frames, where they are results of their own.
+        joined: ids in the frame results that turned out to be others, (later, first), which are never in one frame.
     """
 
     tracks: tuple[Track, ...]
     rows: tuple[int, ...]
     frame_scores: bool = False
     weights: tuple[float, ...] | None = None
+    joined: tuple[tuple[int, int], ...] = ()
 
     @classmethod
     def gathered(cls, results: Iterable[FrameResult]) -> "FinalTracks":
@@ -55,8 +57,11 @@ class FinalTracks:
             min_share: of the weight of the weightiest track of its class; raising it hides what flickers up.
         """
         kept = self._shown(min_score, min_share)
-        return FinalTracks(
-            tuple(self.tracks[place] for place in kept), tuple(self.rows[place] for place in kept), self.frame_scores
+        return replace(
+            self,
+            tracks=tuple(self.tracks[place] for place in kept),
+            rows=tuple(self.rows[place] for place in kept),
+            weights=None,
         )
 
     def numbered(
@@ -93,8 +98,16 @@ class FinalTracks:
             and weights[place] >= min_share * most[track.category_id]
         ][:MOST_SHOWN]  # fmt: skip
 
+    def named(self, result: FrameResult) -> FrameResult:
+        """A frame with all its rows, those of `joined` ids under the ids that they turned out to be."""
+        names = dict(self.joined)
+        if not names.keys() & set(result.track_ids):
+            return result
+        return replace(result, track_ids=tuple(names.get(track_id, track_id) for track_id in result.track_ids))
+
     def of(self, result: FrameResult) -> FrameResult:
         """A frame with these tracks alone, under their ids."""
+        result = self.named(result)
         found = {row_id: row for row, row_id in enumerate(result.track_ids)}
         pairs = [(track, found.get(row_id)) for track, row_id in zip(self.tracks, self.rows, strict=True)]
         if self.frame_scores:
@@ -118,7 +131,7 @@ class FinalTracks:
         """Plain values, as `from_json` takes them."""
         rows = zip(self.tracks, self.rows, strict=True)
         tracks = [[track.track_id, row, track.category_id, track.score] for track, row in rows]
-        return {"tracks": tracks, "frame_scores": self.frame_scores}
+        return {"tracks": tracks, "frame_scores": self.frame_scores, "joined": [list(pair) for pair in self.joined]}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "FinalTracks":
@@ -127,4 +140,5 @@ class FinalTracks:
             tuple(Track(track_id, category_id, score, ()) for track_id, _, category_id, score in value["tracks"]),
             tuple(row for _, row, _, _ in value["tracks"]),
             value["frame_scores"],
+            joined=tuple((later, first) for later, first in value.get("joined", ())),
         )

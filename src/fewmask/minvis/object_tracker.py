@@ -7,8 +7,10 @@ whose embedding was trained to be an identity, this tracker does better:
 1. Queries go to tracks of the last frames by embedding and mask overlap together (Hungarian), unsure ones included.
 2. What is left of them goes to resting tracks by embedding alone: an object that returns within the memory is itself.
 3. What is still left and sure enough is a new track.
+4. What comes back, comes back in part: its first views are like nothing known. While a track is young, its mean look is
+   compared with those of tracks that ended before it began; if it is one of them, it takes that id (`joined`).
 
-State is bounded: at most `MOST` tracks, each one embedding, one coarse mask and a few sums, however long the video.
+State is bounded, but for two numbers per return: at most `MOST` tracks, each two embeddings, a mask and a few sums.
 """
 
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ from fewmask.minvis.matching import Array, as_numpy
 from fewmask.minvis.tracker import RankedPairs, class_probability, rank_pairs
 
 MOST = 400
+_KNOWN = 3  # frames in which a track must have been seen to be come back to
 _PRIOR = 4  # frames of confidence 0 that a new track starts with, once there were so many
 
 
@@ -39,6 +42,7 @@ class LinkSettings:
         memory: frames after which an unseen track ends.
         inertia: how much of a track's embedding stays when a new one comes in.
         double: a query lying in an already followed track's mask by this share is no new object.
+        young: frames from its first in which a track may still turn out to be a resting one; 0 for never.
     """
 
     least_score: float = 0.05
@@ -50,18 +54,29 @@ class LinkSettings:
     memory: int = 150
     inertia: float = 0.8
     double: float = 0.7
+    young: int = 30
 
 
 @dataclass
 class _Tracked:
     track_id: int
     embedding: npt.NDArray[np.float32]
+    look: npt.NDArray[np.float32]  # sum of the embeddings, weighted by score
     mask: npt.NDArray[np.bool_]  # [h, w], coarse
     votes: dict[int, float]
     first: int
     last: int
     seen: int
     confidence: float  # sum
+
+    def take(self, later: "_Tracked") -> None:
+        """Go on as the track that turned out to be this one."""
+        self.embedding, self.mask, self.last = later.embedding, later.mask, later.last
+        self.look = self.look + later.look
+        for name, votes in later.votes.items():
+            self.votes[name] = self.votes.get(name, 0.0) + votes
+        self.seen += later.seen
+        self.confidence += later.confidence
 
 
 class ObjectTracker:
@@ -77,6 +92,8 @@ class ObjectTracker:
         self._born = 0
         self._classes = 1
         self._tracks: list[_Tracked] = []
+        self.joined: dict[int, int] = {}
+        """Ids that turned out to be those of tracks before them, which never were in one frame with them."""
 
     def step(
         self, class_logits: Array, embeddings: Array, mask_quality: Array | None = None, masks: Array | None = None
@@ -114,11 +131,22 @@ class ObjectTracker:
         born = []
         for query in sorted((q for q in left if q not in known), key=lambda q: -score[q]):
             self._born += 1
-            new = _Tracked(self._born, vectors[query], bits[query], {}, self.frames, self.frames, 0, 0.0)
+            new = _Tracked(
+                self._born,
+                vectors[query],
+                np.zeros_like(vectors[query]),
+                bits[query],
+                {},
+                self.frames,
+                self.frames,
+                0,
+                0.0,
+            )
             self._update(new, query, vectors, bits, score, label)
             born.append((new, int(query)))
         order = [taken.get(i, -1) for i in range(len(self._tracks))] + [query for _, query in born]
         self._tracks += [track for track, _ in born]
+        order = self._join(order)
         self.frames += 1
         return self._forget(np.array(order, dtype=np.int64))
 
@@ -146,6 +174,31 @@ class ObjectTracker:
             if cosine[row, column] >= self.settings.recall:
                 taken[tracks[row]] = int(queries[column])
 
+    def _join(self, order: list[int]) -> list[int]:
+        """Young tracks become the resting ones that they turn out to be; the order of those that are left."""
+        s = self.settings
+        young = [i for i, t in enumerate(self._tracks) if order[i] >= 0 and 0 < self.frames - t.first < s.young]
+        resting = [i for i, t in enumerate(self._tracks) if order[i] < 0 and t.seen >= _KNOWN]
+        if not young or not resting:
+            return order
+        looks = [_unit(np.stack([self._tracks[i].look for i in rows])) for rows in (resting, young)]
+        last = np.array([self._tracks[i].last for i in resting])[:, None]
+        first = np.array([self._tracks[i].first for i in young])
+        cosine = np.where((last < first) & (first - last <= s.memory), looks[0] @ looks[1].T, -1.0)
+        gone: set[int] = set()
+        for row, column in zip(*linear_sum_assignment(cosine, maximize=True), strict=True):
+            if cosine[row, column] >= s.recall:
+                old, new = resting[row], young[column]
+                self._tracks[old].take(self._tracks[new])
+                self._rename(self._tracks[new].track_id, self._tracks[old].track_id)
+                order[old] = order[new]
+                gone.add(new)
+        self._tracks = [track for i, track in enumerate(self._tracks) if i not in gone]
+        return [query for i, query in enumerate(order) if i not in gone]
+
+    def _rename(self, later: int, first: int) -> None:
+        self.joined = {key: first if name == later else name for key, name in self.joined.items()} | {later: first}
+
     def _covered(self, query: int, followed: list[int], bits: npt.NDArray[np.bool_]) -> bool:
         area = int(bits[query].sum())
         return bool(followed) and area > 0 and bool(
@@ -158,6 +211,7 @@ class ObjectTracker:
     ) -> None:  # fmt: skip
         keep = self.settings.inertia
         track.embedding = _unit(keep * track.embedding + (1 - keep) * vectors[query])
+        track.look = track.look + np.float32(score[query]) * vectors[query]
         track.mask = bits[query]
         name = int(label[query])
         track.votes[name] = track.votes.get(name, 0.0) + float(score[query])
@@ -206,9 +260,11 @@ class ObjectTracker:
             "frames": self.frames,
             "born": self._born,
             "classes": self._classes,
+            "joined": [[later, first] for later, first in self.joined.items()],
             "tracks": [
                 {
                     "id": t.track_id, "embedding": t.embedding.astype("<f4").tobytes().hex(),
+                    "look": t.look.astype("<f4").tobytes().hex(),
                     "mask": {"shape": list(t.mask.shape), "bits": np.packbits(t.mask).tobytes().hex()},
                     "votes": [[name, votes] for name, votes in t.votes.items()],
                     "life": [t.first, t.last, t.seen], "confidence": t.confidence,
@@ -222,6 +278,7 @@ class ObjectTracker:
         """The tracker whose `state` this is."""
         tracker = cls(settings)
         tracker.frames, tracker._born, tracker._classes = (int(state[key]) for key in ("frames", "born", "classes"))
+        tracker.joined = {int(later): int(first) for later, first in state["joined"]}
         for stored in state["tracks"]:
             shape = tuple(stored["mask"]["shape"])
             bits = np.unpackbits(np.frombuffer(bytes.fromhex(stored["mask"]["bits"]), np.uint8))
@@ -230,6 +287,7 @@ class ObjectTracker:
                 _Tracked(
                     int(stored["id"]),
                     np.frombuffer(bytes.fromhex(stored["embedding"]), "<f4").astype(np.float32),
+                    np.frombuffer(bytes.fromhex(stored["look"]), "<f4").astype(np.float32),
                     bits[: int(np.prod(shape))].reshape(shape).astype(bool),
                     {int(name): float(votes) for name, votes in stored["votes"]},
                     int(first), int(last), int(seen), float(stored["confidence"]),

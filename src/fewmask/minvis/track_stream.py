@@ -99,6 +99,7 @@ class TrackStream:
         return FinalTracks(
             tuple(Track(rank, label + 1, score, ()) for rank, (label, score) in tracks),
             tuple(self._tracker.ids[best.slots].tolist()),
+            joined=tuple(self._tracker.joined.items()) if isinstance(self._tracker, ObjectTracker) else (),
         )
 
     def _outputs(self, frames: Iterable[Frame]) -> Iterator[tuple[list[Frame], SegmenterOutput]]:

@@ -64,7 +64,7 @@ def write_run_files(
             frames = FrameFiles(files[-1], facts.name, source, skip_broken=skip_broken)
             pictures.append(stack.enter_context(frames))
         for result in run.spool.results():
-            listed.add(result)
+            listed.add(tracks.named(result))
             for picture in pictures:
                 picture.add(shown.of(result))
             known.append(result.index)
