@@ -100,7 +100,7 @@ def index(
 def _refuse_nothing(pool: "Pool", videos: list[Path]) -> None:
     """Videos of which none could be read are no success, though the pool notes them."""
     from fewmask.errors import VideoError
-    from fewmask.retrieval.pool import video_name
+    from fewmask.retrieval.pool_names import video_name
 
     known = pool.videos
     records = [known.get(video_name(video)) for video in videos]

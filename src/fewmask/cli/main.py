@@ -17,7 +17,7 @@ from fewmask.media import stopping
 VERBS = {
     "demo": ("demo", "demo"),
     "segment": ("segment", "segment"),
-    "segment-many": ("segment_many", "segment_many"),
+    "many": ("many", "app"),
     "index": ("index", "index"),
     "retrieve": ("retrieve", "retrieve"),
     "mine": ("mine", "mine"),

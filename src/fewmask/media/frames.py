@@ -28,8 +28,9 @@ def open_frames(source: Source, *, start: int = 0, skip_broken: bool = False) ->
     Args:
         source: a video file, a folder of images (sorted naturally: frame2 before frame10), a glob of images, one file
             of several pictures (multi-page TIFF, APNG, animated WebP), a camera number, an ``rtsp://`` or
-            ``http(s)://`` address, or a sequence of image paths (taken in its order). Or pictures in memory: an array
-            or tensor uint8 [H, W, 3] or [T, H, W, 3], red first, or a list or iterator of arrays [H, W, 3].
+            ``http(s)://`` address, a video of an object store (``s3://`` and others, with the extra scale), or a
+            sequence of image paths (taken in its order). Or pictures in memory: an array or tensor
+            uint8 [H, W, 3] or [T, H, W, 3], red first, or a list or iterator of arrays [H, W, 3].
         start: first frame wanted. Those before it are skipped without converting them; indices stay true and the
             pictures are the same as after a linear decode. At or beyond the end nothing comes. Not for live sources.
         skip_broken: go on after a frame that cannot be decoded and note its index in ``source.broken``; otherwise the
@@ -115,6 +116,10 @@ def _open_text(source: str | Path, start: int, skip_broken: bool) -> FrameSource
 
     text = str(source)
     if "://" in text and isinstance(source, str):
+        from fewmask.media.stored_video import StoredVideo, is_stored
+
+        if is_stored(text):
+            return StoredVideo(text, start=start, skip_broken=skip_broken)
         from fewmask.media.live import open_address
 
         return open_address(text, start=start, skip_broken=skip_broken)

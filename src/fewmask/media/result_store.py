@@ -7,13 +7,15 @@ do files here.
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import urlencode, urlsplit
 
 from fewmask.addresses import showable
-from fewmask.errors import ConfigError, FewmaskError
-from fewmask.media.atomic import whole_file
+from fewmask.errors import ConfigError, FewmaskError, VideoError
+from fewmask.media.atomic import whole_file, write_bytes
 
 
 def is_remote(place: str) -> bool:
@@ -59,6 +61,54 @@ class ResultStore:
         except OSError as error:
             raise self._failed(name, error) from error
 
+    def put(self, name: str, content: bytes) -> None:
+        """Write a small file to ``name``, over what is there."""
+        if not is_remote(self.place):
+            write_bytes(Path(self.place, name), content)
+            return
+        system, root = self._remote()
+        try:
+            with system.open_output_stream(f"{root}/{name}") as target:
+                target.write(content)
+        except OSError as error:
+            raise self._failed(name, error) from error
+
+    def fetch(self, name: str, folder: Path) -> Path:
+        """A file as one of this machine: itself, or a copy at ``folder``/``name``.
+
+        Raises:
+            FewmaskError: there is none.
+        """
+        if not is_remote(self.place):
+            path = Path(self.place, name)
+            if not path.is_file():
+                raise FewmaskError(f"{path}: no such file; remove the folder of its markers and run it again")
+            return path
+        system, root = self._remote()
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with system.open_input_stream(f"{root}/{name}") as handle, target.open("wb") as copy:
+                shutil.copyfileobj(handle, copy, 2**20)
+        except OSError as error:
+            raise self._failed(name, error) from error
+        return target
+
+    def names(self, folder: str) -> list[str]:
+        """Names of all files in and below ``folder``, sorted; none where it is not there."""
+        if not is_remote(self.place):
+            root = Path(self.place)
+            return sorted(path.relative_to(root).as_posix() for path in (root / folder).rglob("*") if path.is_file())
+        from pyarrow import fs
+
+        system, place = self._remote()
+        try:
+            wanted = fs.FileSelector(f"{place}/{folder}".rstrip("/"), recursive=True, allow_not_found=True)
+            found = system.get_file_info(wanted)
+        except OSError as error:
+            raise self._failed(folder, error) from error
+        return sorted(entry.path.removeprefix(f"{place}/") for entry in found if entry.is_file)
+
     def _remote(self) -> tuple[Any, str]:
         return _open(self.place)
 
@@ -70,7 +120,7 @@ def fetched(source: str, folder: Path) -> Path:
     """A video of a store as a file in ``folder``; one of this machine stays where it is.
 
     Raises:
-        FewmaskError: it cannot be read.
+        VideoError: it cannot be read.
     """
     if not is_remote(source):
         return Path(source)
@@ -80,8 +130,27 @@ def fetched(source: str, folder: Path) -> Path:
         with system.open_input_stream(path) as handle, local.open("wb") as target:
             shutil.copyfileobj(handle, target, 2**20)
     except OSError as error:
-        raise FewmaskError(f"{showable(source)}: {str(error).splitlines()[0]}") from error
+        raise VideoError(f"{showable(source)}: {str(error).splitlines()[0]}") from error
     return local
+
+
+@contextmanager
+def opened_source(source: str) -> Iterator[BinaryIO]:
+    """A video as a file to read and seek in, without fetching what is not read.
+
+    Raises:
+        VideoError: it cannot be opened.
+    """
+    try:
+        if not is_remote(source):
+            with Path(source).open("rb") as handle:
+                yield handle
+            return
+        system, path = _open(source)
+        with system.open_input_file(path) as stored:
+            yield stored
+    except OSError as error:
+        raise VideoError(f"{showable(source)}: {str(error).splitlines()[0]}") from error
 
 
 def _open(address: str) -> tuple[Any, str]:

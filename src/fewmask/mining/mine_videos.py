@@ -107,7 +107,7 @@ def mine(
         if outcomes and all(outcome.skipped is not None for outcome in outcomes.values()):
             first = next(iter(outcomes.values()))
             raise VideoError(f"none of the {len(outcomes)} videos could be read; {first.name}: {first.skipped}")
-        tracks = _write_dataset(run.path, [job for job in jobs if job.result.exists()], settings)
+        tracks = write_dataset(run.path, [job.result for job in jobs if job.result.exists()], settings)
         run.update({"tracks_to_review": tracks})
         run.finish()
     return MiningSummary(run.path, tuple(outcomes[job.name] for job in jobs), tracks)
@@ -173,9 +173,8 @@ def unique_names(videos: Sequence[str | Path]) -> list[str]:
     return names
 
 
-def _write_dataset(folder: Path, jobs: Sequence[Job], settings: MiningSettings) -> int:
-    """Everything that is made of the finished videos, in the order of the jobs; the number of tracks to review."""
-    results = [job.result for job in jobs]
+def write_dataset(folder: Path, results: Sequence[Path], settings: MiningSettings) -> int:
+    """Everything that is made of the finished videos, in the order of their files; the number of tracks to review."""
     write_annotations(folder, in_order(results), settings.keep_every)
     for video in in_order(results):
         write_exports(folder, video, settings.keep_every)

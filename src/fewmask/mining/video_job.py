@@ -5,7 +5,7 @@ Both are removed when ``results/<name>.json`` is written; the frames of the data
 """
 
 import shutil
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +37,11 @@ class Job:
     def work(self) -> Path:
         """Folder of what is needed only until the video is done."""
         return self.out / "work" / self.name
+
+    @property
+    def candidates(self) -> Path:
+        """The spool of what stage 1 found in each frame."""
+        return self.work / "frames.spool"
 
     @property
     def result(self) -> Path:
@@ -74,48 +79,113 @@ def run_job(
     """
     if job.result.exists():
         return MinedVideo.read(job.result)
+    looked = look(job, tools.proposer, tools.background, settings, progress)
+    return choose(job, [job.candidates], looked, tools.flow, settings, progress)
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What stage 1 says of a video, or of a part of it, beside the candidates.
+
+    Attributes:
+        fps: frame rate, where known.
+        note: why it ended early, if it did.
+        frames: how many were looked at now.
+    """
+
+    fps: float | None = None
+    note: str | None = None
+    frames: int = 0
+
+
+def choose(
+    job: Job,
+    spools: Sequence[Path],
+    looked: Looked,
+    flow: FlowEstimator,
+    settings: MiningSettings,
+    progress: Callable[[str, int], None] = lambda *_: None,
+) -> MinedVideo:
+    """Stage 2: select among the candidates of a video, and write the result.
+
+    Args:
+        job: what and where.
+        spools: files of `look`, which follow one another.
+        looked: of the whole video.
+        flow: the flow estimator.
+        settings: selection and output.
+        progress: told ("pairs", how many are done).
+
+    Raises:
+        VideoError: there is no frame.
+    """
     job.work.mkdir(parents=True, exist_ok=True)
-    fps, note = _stage_one(job, tools, settings, progress)
-    with ResultSpool(job.work / "frames.spool") as spool:
-        frames = [FrameCandidates.from_json(i, record) for i, record in spool.records() if isinstance(record, dict)]
+    frames: list[FrameCandidates] = []
+    for path in spools:
+        with ResultSpool(path) as spool:
+            frames += [FrameCandidates.from_json(i, found) for i, found in spool.records() if isinstance(found, dict)]
     if not frames:
-        raise VideoError(note or f"{showable(job.source)}: holds no frames")
+        raise VideoError(looked.note or f"{showable(job.source)}: holds no frames")
     with _PairJournal(job.work / "pairs.spool") as pairs:
-        selection = select(
-            frames, tools.flow, settings, remembered=pairs, progress=lambda done: progress("pairs", done)
-        )
-    video = gather(frames, selection, settings, name=job.name, source=showable(job.source), fps=fps, note=note)
+        selection = select(frames, flow, settings, remembered=pairs, progress=lambda done: progress("pairs", done))
+    video = gather(
+        frames, selection, settings, name=job.name, source=showable(job.source), fps=looked.fps, note=looked.note
+    )
     video.write(job.result)
     shutil.rmtree(job.work, ignore_errors=True)
     return video
 
 
-def _stage_one(
-    job: Job, tools: Tools, settings: MiningSettings, progress: Callable[[str, int], None]
-) -> tuple[float | None, str | None]:
-    """Append every frame that is not in the spool yet; the frame rate, and why the video ended early if it did."""
+def look(
+    job: Job,
+    proposer: Proposer,
+    background: BackgroundEstimator,
+    settings: MiningSettings,
+    progress: Callable[[str, int], None] = lambda *_: None,
+    *,
+    first: int = 0,
+    stop: int | None = None,
+) -> Looked:
+    """Stage 1: append every frame that is not in the spool of candidates yet.
+
+    Args:
+        job: what and where.
+        proposer: of masks.
+        background: tells background from objects.
+        settings: selection and output.
+        progress: told ("frames", how many are done).
+        first: frame of the source to begin at, a multiple of ``frame_step``.
+        stop: frame behind the last; None = to the end.
+
+    Raises:
+        DatasetError: an estimator's answer does not fit the frame.
+    """
     fps: float | None = None
-    step = settings.frame_step
-    with ResultSpool(job.work / "frames.spool") as spool:
-        start = 0 if spool.last_index is None else spool.last_index + 1
+    step, count = settings.frame_step, 0
+    job.work.mkdir(parents=True, exist_ok=True)
+    with ResultSpool(job.candidates) as spool:
+        start = first if spool.last_index is None else (spool.last_index + 1) * step
         try:
-            with open_frames(job.source, start=start * step) as source:
+            with open_frames(job.source, start=start) as source:
                 if source.is_live:
                     shown = showable(job.source)
                     raise VideoError(f"{shown}: a live source has no end; record it, then mine the recording")
                 fps = source.fps
                 for frame in source:
+                    if stop is not None and frame.index >= stop:
+                        break
                     t, between = divmod(frame.index, step)
                     if between:
                         continue
                     if t % settings.keep_every == 0:
                         _write_jpeg(job.image(frame.index), frame.rgb)
-                    candidates = frame_candidates(t, frame.rgb, tools.proposer, tools.background, settings)
+                    candidates = frame_candidates(t, frame.rgb, proposer, background, settings)
                     spool.append(t, candidates.to_json())
+                    count += 1
                     progress("frames", t + 1)
         except VideoError as error:
-            return fps, str(error)
-    return fps, None
+            return Looked(fps, str(error), count)
+    return Looked(fps, None, count)
 
 
 def _write_jpeg(path: Path, rgb: RgbImage) -> None:

@@ -12,6 +12,7 @@ from fewmask.errors import ConfigError
 from fewmask.media.find_videos import find_sources
 from fewmask.mining.background_net import BUNDLED, BackgroundNet
 from fewmask.mining.flow import DisFlow, FlowEstimator, RaftFlow
+from fewmask.mining.frame_candidates import BackgroundEstimator
 from fewmask.mining.maskrcnn import MaskRcnnProposals
 from fewmask.mining.mine_videos import MiningSummary, mine
 from fewmask.mining.proposals import BoolMasks, Proposer, RgbImage, Scores
@@ -88,29 +89,34 @@ def run_mine(
         FewmaskError: anything wrong with the request, the weights or the folder; bad videos are skipped instead.
     """
     device = str(resolve_device(request.device))
-    settings = _settings(request)
+    settings = mining_settings(request)
     videos = find_sources(request.videos)
     workers = request.workers or _workers(len(videos), device)
     return mine(
         videos,
         request.out,
-        proposer=_proposer(request, device, settings.proposals),
-        background=partial(BackgroundNet.from_pretrained, request.background, device),
-        flow=_flow(request, device),
+        proposer=proposer_of(request, device, settings.proposals),
+        background=background_of(request, device),
+        flow=flow_of(request, device),
         settings=settings,
         workers=workers,
         ray=request.ray,
         resume=request.resume,
         command=request.command,
         identity={"proposer": request.proposals, "flow": request.flow},
-        weights={
-            "weights": proposer_weights(request),
-            "background_weights": weights_input(request.background, BUNDLED),
-            "flow_weights": request.flow_weights,
-        },
+        weights=all_weights(request),
         report=report,
         progress=progress,
     )
+
+
+def all_weights(request: MineRequest) -> dict[str, Any]:
+    """The weights of a request's networks, as inputs of a run."""
+    return {
+        "weights": proposer_weights(request),
+        "background_weights": weights_input(request.background, BUNDLED),
+        "flow_weights": request.flow_weights,
+    }
 
 
 def proposer_weights(request: MineRequest) -> Any:
@@ -120,7 +126,17 @@ def proposer_weights(request: MineRequest) -> Any:
     return weights_input(request.weights)
 
 
-def _proposer(request: MineRequest, device: str, most: int) -> Callable[[], Proposer]:
+def background_of(request: MineRequest, device: str) -> Callable[[], BackgroundEstimator]:
+    """Makes the background network of a request, in whichever process."""
+    return partial(BackgroundNet.from_pretrained, request.background, device)
+
+
+def proposer_of(request: MineRequest, device: str, most: int) -> Callable[[], Proposer]:
+    """Makes the proposer of a request, in whichever process; see `MinvisProposals` for ``most``.
+
+    Raises:
+        ConfigError: no such proposer, or it needs weights.
+    """
     if request.proposals == "minvis":
         return partial(MinvisProposals, request.weights or "small", device, most)
     if request.proposals not in {"maskrcnn", "sam"}:
@@ -132,7 +148,12 @@ def _proposer(request: MineRequest, device: str, most: int) -> Callable[[], Prop
     return partial(MaskRcnnProposals, Path(request.weights), device=device)
 
 
-def _flow(request: MineRequest, device: str) -> Callable[[], FlowEstimator]:
+def flow_of(request: MineRequest, device: str) -> Callable[[], FlowEstimator]:
+    """Makes the flow estimator of a request, in whichever process.
+
+    Raises:
+        ConfigError: no such estimator.
+    """
     if request.flow == "dis":
         return DisFlow
     if request.flow == "raft":
@@ -140,7 +161,8 @@ def _flow(request: MineRequest, device: str) -> Callable[[], FlowEstimator]:
     raise ConfigError(f"flow {request.flow!r} is unknown; use dis or raft")
 
 
-def _settings(request: MineRequest) -> MiningSettings:
+def mining_settings(request: MineRequest) -> MiningSettings:
+    """The settings of a request: single ones over those of its file over the usual ones."""
     usual = {"score_threshold": MINVIS_SCORE_THRESHOLD} if request.proposals == "minvis" else {}
     given = {} if request.settings_file is None else read_toml(request.settings_file)
     return checked({**usual, **given, **request.settings}, MiningSettings, str(request.settings_file or "settings"))

@@ -5,7 +5,6 @@ new or changed. A video's record and its clips are written together: after a cra
 """
 
 import json
-import os
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence, Set
 from contextlib import suppress
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fewmask.addresses import is_address
 from fewmask.errors import ConfigError, FewmaskError
 from fewmask.media.clip_place import ClipPlace
 from fewmask.retrieval import clip_rows
@@ -23,6 +23,7 @@ from fewmask.retrieval.embedded_video import EmbeddedVideo, embed_here
 from fewmask.retrieval.fixed_features import ClipEmbedder
 from fewmask.retrieval.index import ClipIndex
 from fewmask.retrieval.looks import LOOK, Looks, kept_looks, looks_of_place, same_footage
+from fewmask.retrieval.pool_names import Video, facts_of, named_video, video_name
 
 _SAVE_EVERY_S = 10.0
 _NEVER = -1
@@ -95,11 +96,11 @@ class Pool:
 
     def add(
         self,
-        videos: Sequence[Path],
+        videos: Sequence[Video],
         embedder: ClipEmbedder,
         *,
         seconds: float = SECONDS,
-        embed: Callable[[Sequence[Path]], Iterable[EmbeddedVideo]] | None = None,
+        embed: Callable[[Sequence[Video]], Iterable[EmbeddedVideo]] | None = None,
         report: Callable[[Progress], None] = lambda _: None,
     ) -> None:
         """Embed the videos that are new or have changed; corrupt and empty ones are recorded and skipped.
@@ -108,7 +109,7 @@ class Pool:
         one pool; a clip that two of them bring at once is then not known as a copy.
 
         Args:
-            videos: files, or folders of frames, as ``find_videos`` lists them.
+            videos: files, or folders of frames, as ``find_videos`` lists them, or addresses of an object store.
             embedder: the same for the whole life of a pool.
             seconds: longest clip.
             embed: embeds the videos it is given, in order; by default one after another by ``embedder``.
@@ -119,7 +120,7 @@ class Pool:
             FewmaskError: the pool cannot be written.
         """
         self._claim(embedder)
-        facts = {path: _facts(path) for path in videos}
+        facts = {path: facts_of(path) for path in videos}
         records = self.videos
 
         def knows(name: str, size: int, changed_ns: int) -> bool:
@@ -151,7 +152,7 @@ class Pool:
                 fresh.close()  # so that its workers do not outlive an error
         self.index.compact()
 
-    def remove(self, videos: Iterable[Path]) -> int:
+    def remove(self, videos: Iterable[Video]) -> int:
         """Take videos and their clips out; returns how many were there."""
         records = self.videos
         names = {video_name(path) for path in videos} & (records.keys() | set(self._videos_with_clips()))
@@ -165,7 +166,7 @@ class Pool:
             self.index.compact()
         return len(names)
 
-    def within(self, sources: Iterable[Path]) -> list[Path]:
+    def within(self, sources: Iterable[Video]) -> list[Video]:
         """Videos of the pool that are one of these, or lie in or below one of these folders.
 
         Raises:
@@ -179,12 +180,12 @@ class Pool:
             if not matching:
                 raise FewmaskError(f"{source}: neither a video of {self.index.folder} nor a folder of some")
             found |= dict.fromkeys(matching)
-        return [Path(name) for name in found]
+        return [named_video(name) for name in found]
 
-    def missing(self) -> list[Path]:
-        """Videos of the pool that are no longer on disk."""
+    def missing(self) -> list[Video]:
+        """Videos of the pool that are no longer on disk; addresses are not asked."""
         names = dict.fromkeys([*self.videos, *self._videos_with_clips()])
-        return [Path(name) for name in names if not Path(name).exists()]
+        return [Path(name) for name in names if not is_address(name) and not Path(name).exists()]
 
     def looks(self, places: Sequence[ClipPlace]) -> dict[ClipPlace, Looks | None]:
         """What clips of the pool look like; None where that is unknown.
@@ -299,17 +300,3 @@ class _Pending:
 
 def _as_json(records: dict[str, VideoRecord]) -> dict[str, str]:
     return {name: json.dumps(asdict(record)) for name, record in records.items()}
-
-
-def video_name(path: Path) -> str:
-    """The name under which a pool holds a video: its whole path, links resolved."""
-    return os.path.realpath(path)
-
-
-def _facts(path: Path) -> tuple[str, int, int]:
-    """Name, size and modification time, which together stand for the content."""
-    try:
-        status = path.stat()
-    except OSError:
-        return video_name(path), 0, 0
-    return video_name(path), 0 if path.is_dir() else status.st_size, status.st_mtime_ns

@@ -8,15 +8,15 @@ come in the order of the videos.
 import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
 
 from fewmask.media.processes import outcomes
 from fewmask.media.ray_processes import LOCAL, outcomes_on_ray
 from fewmask.retrieval.embedded_video import EmbeddedVideo, MakeEmbedder, embed_video
+from fewmask.retrieval.pool_names import Video
 
 
 def embed_in_processes(
-    videos: Sequence[Path], make_embedder: MakeEmbedder, seconds: float, workers: int
+    videos: Sequence[Video], make_embedder: MakeEmbedder, seconds: float, workers: int
 ) -> Iterator[EmbeddedVideo]:
     """The videos, in order, embedded by ``workers`` processes that share the cores.
 
@@ -28,7 +28,7 @@ def embed_in_processes(
 
 
 def embed_on_ray(
-    videos: Sequence[Path], make_embedder: MakeEmbedder, seconds: float, workers: int, *, gpus: float = 0
+    videos: Sequence[Video], make_embedder: MakeEmbedder, seconds: float, workers: int, *, gpus: float = 0
 ) -> Iterator[EmbeddedVideo]:
     """The videos, in order, embedded by ``workers`` actors of Ray Data.
 
@@ -51,6 +51,6 @@ def embed_on_ray(
     return outcomes_on_ray(videos, make, workers=workers, address=address, gpus=gpus)
 
 
-def _worker(make_embedder: MakeEmbedder, seconds: float) -> Callable[[Path], EmbeddedVideo]:
+def _worker(make_embedder: MakeEmbedder, seconds: float) -> Callable[[Video], EmbeddedVideo]:
     embedder = make_embedder()
     return lambda path: embed_video(path, embedder, seconds)

@@ -1,14 +1,12 @@
-"""Many videos: one result each whoever does them, workers that die, manifests, an object store, two Ray nodes."""
+"""Many videos segmented: one result each whoever does them, workers that die, an object store, two Ray nodes."""
 
 import hashlib
 import json
 import multiprocessing
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,10 +18,10 @@ from moving_squares import write_video
 from fewmask.errors import ConfigError
 from fewmask.minvis.dense.network import DenseNetwork, DenseShape
 from fewmask.minvis.dense.weights import save_dense
-from fewmask.pipelines.segment_many import DONE, ManyOptions, VideoJob, _Worker, read_manifest, segment_many
+from fewmask.pipelines.many.manifest import ListedVideo, read_manifest
+from fewmask.pipelines.many.once import DONE, Crew
+from fewmask.pipelines.many.segment import SegmentStep, segment_many
 from fewmask.pipelines.segment_request import EveryObject, RunOptions
-
-MOTO = shutil.which(os.environ.get("FEWMASK_S3_SERVER", "moto_server"))
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +40,9 @@ def given(tmp_path_factory):
     return folder
 
 
-def options(given, out, **more):
+def step(given, **more):
     plan = RunOptions(source="", out=Path(), weights=str(given / "weights"), device="cpu", overlay=False, min_score=0.0)
-    return ManyOptions(str(out), EveryObject(precision="fp32"), plan, **more)
+    return SegmentStep(EveryObject(precision="fp32", **more), plan)
 
 
 def files(folder):
@@ -55,24 +53,25 @@ def files(folder):
 def plain(given, tmp_path_factory):
     """Results of one process."""
     out = tmp_path_factory.mktemp("plain")
-    done = list(segment_many(read_manifest(given / "manifest.txt"), options(given, out)))
+    done = list(segment_many(read_manifest(given / "manifest.txt"), step(given), Crew(str(out))))
     return out, done
 
 
 def test_every_video_has_one_result_that_its_marker_vouches_for(plain):
     out, done = plain
-    assert [video.name for video in done] == [*(f"clip{n}" for n in range(6)), "broken"]
-    assert [video.frames for video in done] == [3, 4, 5, 6, 7, 8, 0]
+    assert [video.unit.name for video in done] == [*(f"clip{n}" for n in range(6)), "broken"]
+    assert [video.facts.get("frames", 0) for video in done] == [3, 4, 5, 6, 7, 8, 0]
     assert "broken.mp4" in done[-1].problem
     assert not (out / "broken").exists()
     for number in range(6):
         marker = json.loads((out / f"clip{number}" / DONE).read_text())
-        there = {p.relative_to(out / f"clip{number}").as_posix() for p in (out / f"clip{number}").rglob("*.*")} - {DONE}
+        folder = out / f"clip{number}"
+        there = {p.relative_to(out).as_posix() for p in folder.rglob("*.*")} - {f"clip{number}/{DONE}"}
         assert there == set(marker["sha256"])
-        assert "tracks.json" in there
-        assert any(name.startswith("masks/") for name in there)
+        assert f"clip{number}/tracks.json" in there
+        assert any("/masks/" in name for name in there)
         for name, digest in marker["sha256"].items():
-            assert hashlib.sha256((out / f"clip{number}" / name).read_bytes()).hexdigest() == digest
+            assert hashlib.sha256((out / name).read_bytes()).hexdigest() == digest
 
 
 def test_what_is_done_is_left_alone_and_what_is_not_is_done(given, plain, tmp_path):
@@ -81,92 +80,41 @@ def test_what_is_done_is_left_alone_and_what_is_not_is_done(given, plain, tmp_pa
     shutil.copytree(out, again)
     (again / "clip2" / DONE).unlink()  # killed before the commit
     (again / "clip2" / "tracks.json").write_text("half")
-    done = list(segment_many(read_manifest(given / "manifest.txt"), options(given, again)))
-    assert [video.name for video in done if video.worked_s and not video.problem] == ["clip2"]
+    done = list(segment_many(read_manifest(given / "manifest.txt"), step(given), Crew(str(again))))
+    assert [video.unit.name for video in done if video.worked_s and not video.problem] == ["clip2"]
     assert files(again) == files(out)
+
+
+def test_results_of_other_settings_are_not_taken_for_these(given, plain):
+    with pytest.raises(ConfigError, match=r"top_k.*use another --out"):
+        list(segment_many(read_manifest(given / "manifest.txt"), step(given, top_k=3), Crew(str(plain[0]))))
 
 
 @pytest.mark.slow
 def test_killed_workers_are_replaced_and_the_bytes_are_those_of_one_process(given, plain, tmp_path):
     before = {child.pid for child in multiprocessing.active_children()}
     killed, names = 0, []
-    for video in segment_many(read_manifest(given / "manifest.txt"), options(given, tmp_path, workers=2)):
-        names.append(video.name)
+    for video in segment_many(read_manifest(given / "manifest.txt"), step(given), Crew(str(tmp_path), workers=2)):
+        names.append(video.unit.name)
         children = [child for child in multiprocessing.active_children() if child.pid not in before]
         if killed < 2 and children:
             children[0].kill()
             killed += 1
     assert killed == 2
-    assert names == [video.name for video in plain[1]]
+    assert names == [video.unit.name for video in plain[1]]
     assert files(tmp_path) == files(plain[0])
 
 
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("", "names no video"),
-        ("a.mp4\nx/a.mov\n", "line 2: a second video named a"),
-        ("../up,a.mp4\n", "line 1"),
-        ("a,b,c.mp4\n", "line 1"),
-        ("..,a.mp4\n", "line 1"),
-    ],
-)
-def test_manifests_that_cannot_be_done(tmp_path, text, said):
-    path = tmp_path / "manifest.txt"
-    path.write_text(text)
-    with pytest.raises(ConfigError, match=said):
-        read_manifest(path)
-
-
-def test_names_of_manifests(tmp_path):
-    path = tmp_path / "manifest.txt"
-    path.write_text("one, s3://bucket/some/a.mp4\ns3://bucket/b.mp4?region=x\nsub/c.d.mkv\n")
-    assert read_manifest(path) == [
-        VideoJob("one", "s3://bucket/some/a.mp4"), VideoJob("b", "s3://bucket/b.mp4?region=x"),
-        VideoJob("c.d", str(tmp_path / "sub/c.d.mkv")),
-    ]  # fmt: skip
-
-
-@pytest.fixture
-def s3(monkeypatch):
-    """An object store on this machine: a function from a bucket to its address."""
-    fs = pytest.importorskip("pyarrow.fs")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = subprocess.Popen(
-        [MOTO, "-H", "127.0.0.1", "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_EC2_METADATA_DISABLED": "true", "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-    }.items():  # fmt: skip
-        monkeypatch.setenv(name, value)
-    try:
-        for _ in range(200):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.1)
-        store = fs.S3FileSystem(endpoint_override=f"127.0.0.1:{port}", scheme="http", allow_bucket_creation=True)
-        store.create_dir("videos")
-        yield store
-    finally:
-        server.kill()
-        server.wait()
-
-
 @pytest.mark.slow
-@pytest.mark.skipif(MOTO is None, reason="needs moto_server, on the path or named by FEWMASK_S3_SERVER")
 def test_sources_and_results_in_an_object_store(given, plain, s3, tmp_path):
     jobs = read_manifest(given / "manifest.txt")
     for job in jobs:
         with s3.open_output_stream(f"videos/in/{Path(job.source).name}") as target:
             target.write(Path(job.source).read_bytes())
     remote = [replace(job, source=f"s3://videos/in/{Path(job.source).name}") for job in jobs]
-    missing = VideoJob("missing", "s3://videos/in/missing.mp4")
-    done = list(segment_many([*remote, missing], options(given, "s3://videos/out")))
-    assert [video.frames for video in done] == [3, 4, 5, 6, 7, 8, 0, 0]
+    missing = ListedVideo("missing", "s3://videos/in/missing.mp4")
+    done = list(segment_many([*remote, missing], step(given), Crew("s3://videos/out")))
+    assert [video.facts.get("frames", 0) for video in done] == [3, 4, 5, 6, 7, 8, 0, 0]
     assert "missing.mp4" in done[-1].problem
     from pyarrow import fs
 
@@ -181,7 +129,7 @@ def test_sources_and_results_in_an_object_store(given, plain, s3, tmp_path):
             assert json.loads(data)["sha256"] == json.loads(wanted[name])["sha256"]
         else:
             assert data == wanted[name]
-    assert not any(video.worked_s for video in segment_many(remote[:6], options(given, "s3://videos/out")))
+    assert not any(video.worked_s for video in segment_many(remote[:6], step(given), Crew("s3://videos/out")))
 
 
 @pytest.mark.slow
@@ -199,10 +147,10 @@ def test_two_ray_nodes_of_which_one_dies_twice(given, plain, tmp_path):
 
 
 def test_no_secret_of_an_address_is_written(given, tmp_path, monkeypatch):
-    monkeypatch.setattr("fewmask.pipelines.segment_many.fetched", lambda _, folder: given / "clip0.mp4")
+    monkeypatch.setattr("fewmask.pipelines.many.once.fetched", lambda _, folder: given / "clip0.mp4")
     address = "s3://someone:planted1@bucket/clip0.mp4?X-Amz-Signature=planted2"
-    done = _Worker(options(given, tmp_path))(VideoJob("clip0", address))
-    assert done.frames == 3
+    (done,) = segment_many([ListedVideo("clip0", address)], step(given), Crew(str(tmp_path)))
+    assert done.facts["frames"] == 3
     marker = json.loads((tmp_path / "clip0" / DONE).read_text())
     assert "bucket/clip0.mp4" in marker["source"]
     for name, content in files(tmp_path).items():
