@@ -7,8 +7,10 @@ workers that do the same unit by chance write the same bytes. Every verb over ma
 
 import hashlib
 import json
+import shutil
 import tempfile
 import time
+import weakref
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -194,7 +196,7 @@ class _Worker:
     def __init__(self, step: Step, place: str) -> None:
         self._step, self._store = step, ResultStore(place)
         self._work: Callable[[Unit, Bench], Made] | None = None
-        self._held: tuple[str, tempfile.TemporaryDirectory[str], Path] | None = None
+        self._held: tuple[str, Callable[[], object], Path] | None = None
 
     def __call__(self, unit: Unit) -> UnitDone:
         known = self._store.read(f"{unit.key}/{DONE}")
@@ -229,7 +231,9 @@ class _Worker:
             return Path(source)
         if self._held is None or self._held[0] != source:
             if self._held is not None:
-                self._held[1].cleanup()
-            folder = tempfile.TemporaryDirectory(prefix="fewmask-")
-            self._held = (source, folder, fetched(source, Path(folder.name)))
+                self._held[1]()
+            folder = tempfile.mkdtemp(prefix="fewmask-")
+            # It goes with the worker, who has no other end.
+            gone = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+            self._held = (source, gone, fetched(source, Path(folder)))
         return self._held[2]
