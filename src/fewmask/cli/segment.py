@@ -157,7 +157,7 @@ def run_and_say(options: RunOptions, request: SegmentRequest, *, as_json: bool, 
         say_json(found if times is None else {**found, "profile": times.as_json()})
         return
     note("")
-    say(f"{counted(summary.frames, 'frame')}, {counted(summary.tracks, 'track')} shown")
+    say(f"{counted(summary.frames, 'frame')}, {counted(summary.tracks, 'track')} found")
     if summary.hidden.ids:
         say(f"not drawn: {summary.hidden}; --all-tracks draws them")
     for path in summary.files:

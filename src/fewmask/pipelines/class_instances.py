@@ -20,10 +20,10 @@ MIN_INSIDE = 0.5
 """Share of a track's mask that must lie in the class mask for it to be an object of the class."""
 MIN_INSIDE_PIECE = 0.2
 """The same for what a track of the class held besides its own: one query for both is evidence that they are alike."""
-SURE_KIN, LEAST_KIN = 0.8, 0.6
-"""Kinship with the supports' objects from which a track is of the class whatever the class mask says, and below which
-it is not. Both were chosen on held-out COCO pictures, where kinship tells far better than the class mask which objects
-are of the class."""
+LEAST_KIN, SHARE_WEIGHT = 0.6, 0.6
+"""A track is of the class from this sum of its kinship with the supports' objects and its weighted share in the class
+mask above `MIN_INSIDE`. Both were chosen on held-out COCO pictures, where kinship tells far better than the class mask
+which objects are of the class."""
 MOST_TRACKS = 50
 """MinVIS tracks looked at in a frame, best first."""
 CLASS_STRIDE = 1000
@@ -164,9 +164,9 @@ def outlined(
 
     A track belongs to the class that most of its masks so far lay in, from `MIN_INSIDE` on: the whole past decides, so
     that a coarse class mask in one frame does not lose an object. For a piece that another track of the class held
-    `MIN_INSIDE_PIECE` is enough. Where kinship is known it has the first word: from `SURE_KIN` on a track is of the
-    class, below `LEAST_KIN` it is not. Better tracks take pixels first, and one that loses half of its own is a second
-    look at the same object.
+    `MIN_INSIDE_PIECE` is enough. Where kinship is known it has the first word and the share is weighed against it
+    (`LEAST_KIN`, `SHARE_WEIGHT`). Better tracks take pixels first, and one that loses half of its own is a second look
+    at the same object.
 
     A class mask of which the objects cover less than `MIN_COVERED` is not explained by them: what they leave of it is
     shown as well, every piece as an object of its own, but for what is an object of another kind. With kinship the
@@ -195,14 +195,13 @@ def outlined(
         total, *inside = overlaps[account] = [before + added for before, added in zip(past, now, strict=True)]
         kin = [None] * len(inside) if kinship is None else kinship.of(track_id)
         number = _likeliest(inside, total, kin)
-        for other, its in zip(others, kin, strict=True):
-            if its is not None and its < LEAST_KIN:
+        for other, its, pixels in zip(others, kin, inside, strict=True):
+            if its is not None and not _of_class(its, pixels / max(total, 1), MIN_INSIDE):
                 np.logical_or(other, mask, out=other)
         if number is None or 2 * int(free.sum()) < area:
             continue
-        its = kin[number]
-        needed = _needed(its, piece=held_by is not None and shown.get(held_by) == number)
-        if needed is None or inside[number] < needed * total:
+        piece = held_by is not None and shown.get(held_by) == number
+        if not _of_class(kin[number], inside[number] / total, MIN_INSIDE_PIECE if piece else MIN_INSIDE):
             continue
         shown[track_id] = number
         taken |= free
@@ -222,13 +221,11 @@ def outlined(
     return _result_of(result, rows)
 
 
-def _needed(kinship: float | None, *, piece: bool) -> float | None:
-    """Share of a track that must lie in the class mask for it to be of the class; None = it is of another kind."""
-    if kinship is not None and kinship < LEAST_KIN:
-        return None
-    if kinship is not None and kinship >= SURE_KIN:
-        return 0.0
-    return MIN_INSIDE_PIECE if piece else MIN_INSIDE
+def _of_class(kinship: float | None, share: float, least: float) -> bool:
+    """Is a track with this share in the class mask of the class, where ``least`` of it were enough without kinship?"""
+    if kinship is None:
+        return share >= least
+    return kinship + SHARE_WEIGHT * (share - least) >= LEAST_KIN
 
 
 def _likeliest(inside: Sequence[int], total: int, kinship: Sequence[float | None]) -> int | None:
