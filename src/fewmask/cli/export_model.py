@@ -20,7 +20,7 @@ class Form(StrEnum):
 
 
 def export_model(
-    weights: Annotated[str, typer.Argument(help="small (bundled), or a folder of a one-stage network.")],
+    weights: Annotated[str, typer.Argument(help="small or mask2former (bundled), or the folder of such a network.")],
     *,
     form: Annotated[Form, typer.Option("--format", help="onnx or openvino.")],
     out: Annotated[Path, typer.Option("--out", help="File to write: .onnx, or .xml of OpenVINO.", metavar="FILE")],

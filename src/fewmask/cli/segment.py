@@ -46,7 +46,7 @@ def segment(
     runtime: Annotated[
         str,
         typer.Option(
-            help="What computes the network: torch, or on CPUs onnxruntime or openvino (one-stage networks).",
+            help="What computes the network: torch, or on CPUs onnxruntime or openvino (not every network).",
             rich_help_panel=EVERY,
         ),
     ] = "torch",

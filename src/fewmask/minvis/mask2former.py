@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import Mask2FormerForUniversalSegmentation
 
 from fewmask.errors import ConfigError
@@ -14,6 +14,9 @@ from fewmask.minvis.segmenter import SegmenterOutput, at_least_float32
 from fewmask.minvis.wrapped import WrappedSegmenter, read_weights
 from fewmask.models.deformable_attention import use_fast_deformable_attention
 from fewmask.models.masked_attention import ExactPositions, last_layer_queries, mask_logits
+from fewmask.models.other_runtimes import ConvertedNetwork, Graph
+
+OUTPUTS = ("classes", "masks", "embeddings")
 
 # transformers remarks that a Mask2Former on ResNet "may not be compatible"; the parity tests show that it is.
 logging.getLogger("transformers.models.mask2former.configuration_mask2former").addFilter(
@@ -50,6 +53,7 @@ class Mask2FormerSegmenter(WrappedSegmenter):
         autocast_backbone: bool = False,
     ) -> None:
         super().__init__()
+        self._converted: ConvertedNetwork | None = None
         if model.config.pre_norm:
             raise ConfigError("a pre-norm Mask2Former is not supported; published ones are post-norm")
         if model.dtype not in {torch.float32, torch.float64}:
@@ -83,7 +87,7 @@ class Mask2FormerSegmenter(WrappedSegmenter):
             frames, self.normalisation, short_side=short_side, max_size=max_size, device=self.device, dtype=self.dtype
         )
         with torch.autocast(self.device.type, self.autocast_dtype, enabled=self.autocast_dtype is not None):
-            classes, masks, embeddings = self._queries(pixels)
+            classes, masks, embeddings = self._queries(pixels) if self._converted is None else self._converted(pixels)
         return SegmenterOutput(
             class_queries_logits=at_least_float32(classes),
             masks_queries_logits=at_least_float32(masks),
@@ -94,6 +98,21 @@ class Mask2FormerSegmenter(WrappedSegmenter):
 
     def reset(self) -> None:
         """Nothing: frames do not see one another."""
+
+    def compute_with(self, runtime: str) -> None:
+        """Let onnxruntime or openvino compute the network from now on; weights are those of now.
+
+        Raises:
+            ConfigError: it is not installed, the network is not on the CPU, or its queries look at many frames.
+        """
+        if type(self)._queries is not Mask2FormerSegmenter._queries:
+            raise ConfigError(f"--runtime {runtime} computes networks that see frames one by one; leave it out")
+        bfloat16 = self.autocast_dtype == torch.bfloat16
+        self._converted = ConvertedNetwork(self.graph, runtime, self.device, bfloat16=bfloat16)
+
+    def graph(self) -> Graph:
+        """From normalised images to class logits, mask logits and embeddings of the queries, in float32."""
+        return Graph(_Queries(self), OUTPUTS)
 
     def _queries(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Last-layer class logits [T, Q, K + 1], mask logits [T, Q, h, w], embeddings [T, Q, C]."""
@@ -116,6 +135,17 @@ class Mask2FormerSegmenter(WrappedSegmenter):
         """Write config.json, model.safetensors and preprocessor_config.json, as transformers reads them."""
         self.model.save_pretrained(folder)
         write_preprocessor(Path(folder), self.normalisation, self.short_side)
+
+
+class _Queries(nn.Module):
+    """`Mask2FormerSegmenter` from pixels to queries, as tracing wants it."""
+
+    def __init__(self, segmenter: Mask2FormerSegmenter) -> None:
+        super().__init__()
+        self.segmenter = segmenter
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return self.segmenter._queries(images)
 
 
 def read_mask2former(

@@ -42,7 +42,7 @@ def load(
         name_or_folder: the weights.
         device: where they go.
         autocast_dtype: type of matrix products, None = float32.
-        runtime: what computes the network: torch, or for one-stage networks onnxruntime or openvino.
+        runtime: what computes the network: torch, or for one-stage networks and Mask2Former onnxruntime or openvino.
 
     Raises:
         CheckpointError: nothing there, damaged, or weights of another architecture.
@@ -54,16 +54,21 @@ def load(
         folder = folder.parent
     if is_dense(folder):
         return load_dense(folder, device=device, autocast_dtype=autocast_dtype, runtime=runtime)
-    if runtime != "torch":
-        raise ConfigError(
-            f"{name_or_folder}: only one-stage networks run on {runtime} so far; leave out --runtime, or use small"
-        )
+    found: QuerySegmenter
     if is_small(folder):
-        return load_small(folder, device=device, autocast_dtype=autocast_dtype)
-    if folder.is_file():
+        found = load_small(folder, device=device, autocast_dtype=autocast_dtype)
+    elif folder.is_file():
         raise CheckpointError(f"{folder}: is a file; give a folder, or make one with `fewmask convert minvis {folder}`")
-    name = folder if folder.is_dir() else name_or_folder
-    return load_segmenter(name, device=device, autocast_dtype=autocast_dtype)
+    else:
+        name = folder if folder.is_dir() else name_or_folder
+        found = load_segmenter(name, device=device, autocast_dtype=autocast_dtype)
+    if runtime != "torch":
+        if not isinstance(found, Mask2FormerSegmenter):
+            raise ConfigError(
+                f"{name_or_folder}: only one-stage networks and Mask2Former run on {runtime}; leave out --runtime"
+            )
+        found.compute_with(runtime)
+    return found
 
 
 class SmallSegmenter(Mask2FormerSegmenter):

@@ -47,7 +47,7 @@ class MinVIS:
             device: auto, cpu, cuda, cuda:N or mps.
             precision: of matrix products; auto takes bfloat16 where the hardware computes in it, which is faster and
                 moves single mask pixels.
-            runtime: torch, or onnxruntime or openvino, which compute one-stage networks on CPUs.
+            runtime: torch, or onnxruntime or openvino, which compute one-stage networks and Mask2Former on CPUs.
 
         Raises:
             CheckpointError: nothing there, damaged, or weights of another architecture.

@@ -3,7 +3,8 @@
 The usual formulation samples each level with `grid_sample`, stacks the samples and then weights and sums them: every
 sample is written to memory several times. Bilinear sampling followed by a weighted sum is itself a weighted sum, of
 4 corners x points x levels rows of the value map, and torch has a fused kernel for weighted sums of rows:
-`embedding_bag`. Rows stay in the layout that the value projection writes, so nothing is transposed either.
+`embedding_bag`. Rows stay in the layout that the value projection writes, so nothing is transposed either. Other
+runtimes lack such a sum; a graph made for them has `grid_sample`.
 
 Same parameters, names and results (float32 within 1e-5) as transformers' module; see benchmarks/vis_throughput.py.
 """
@@ -44,13 +45,8 @@ class _Geometry:
 @torch.inference_mode(mode=False)  # what is kept must serve training too
 def _geometry(shapes: Shapes, device: torch.device, dtype: torch.dtype) -> _Geometry:
     size = torch.tensor(shapes, dtype=dtype, device=device)  # [L, 2], height and width
-    centres = []
-    for height, width in shapes:
-        y = (torch.arange(height, dtype=dtype, device=device) + 0.5) / height
-        x = (torch.arange(width, dtype=dtype, device=device) + 0.5) / width
-        centres.append(torch.stack(torch.meshgrid(y, x, indexing="ij"), dim=-1).view(-1, 2))
     # In a map of W pixels, position p in [0, 1] is pixel p W - 0.5; the border shifts it by one.
-    pixels = torch.cat(centres)[:, None] * size + 0.5  # [N, L, 2]
+    pixels = _centres(shapes, device, dtype)[:, None].flip(-1) * size + 0.5  # [N, L, 2], y and x
     areas = [(height + 2) * (width + 2) for height, width in shapes]
     starts = [sum(areas[:level]) for level in range(len(areas))]
     integers = torch.tensor([(width + 2, start) for (_, width), start in zip(shapes, starts, strict=True)])
@@ -80,6 +76,8 @@ def deformable_sum(value: Tensor, shapes: Shapes, offsets: Tensor, weights: Tens
     Returns:
         [B, N, M * c], of the type of ``value``.
     """
+    if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+        return _sampled_sum(value, shapes, offsets, weights)
     batch, tokens, heads, width = value.shape
     grid = _geometry(shapes, value.device, offsets.dtype)
     zero = offsets.new_zeros(())
@@ -106,6 +104,39 @@ def deformable_sum(value: Tensor, shapes: Shapes, offsets: Tensor, weights: Tens
         mode="sum",
     )
     return summed.view(batch, tokens, heads * width)
+
+
+def _sampled_sum(value: Tensor, shapes: Shapes, offsets: Tensor, weights: Tensor) -> Tensor:
+    """`deformable_sum` in operators that other runtimes have, level by level."""
+    batch, tokens, heads, width = value.shape
+    centres = _centres(shapes, offsets.device, offsets.dtype)[:, None, None]  # [N, 1, 1, 2], in [0, 1]
+    parts = torch.split(value, [height * columns for height, columns in shapes], dim=1)
+    total: Tensor | None = None
+    for level, (part, (height, columns)) in enumerate(zip(parts, shapes, strict=True)):
+        maps = part.permute(0, 2, 3, 1).reshape(batch * heads, width, height, columns)
+        place = centres + offsets[:, :, :, level] / offsets.new_tensor([columns, height])  # [B, N, M, P, 2]
+        grid = (2 * place - 1).transpose(1, 2).flatten(0, 1)  # [B M, N, P, 2]
+        samples = functional.grid_sample(
+            maps, grid.to(maps.dtype), mode="bilinear", padding_mode="zeros", align_corners=False
+        )  # [B M, c, N, P]
+        share = weights[:, :, :, level].transpose(1, 2).flatten(0, 1)[:, None]  # [B M, 1, N, P]
+        found = (samples * share.to(samples.dtype)).sum(-1)
+        total = found if total is None else total + found
+    assert total is not None
+    return total.view(batch, heads * width, tokens).transpose(1, 2)
+
+
+@lru_cache(maxsize=8)
+@torch.inference_mode(mode=False)
+def _centres(shapes: Shapes, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Own position (x, y) of every token in its map, in [0, 1], [N, 2]."""
+    centres = []
+    for height, width in shapes:
+        y = (torch.arange(height, dtype=dtype, device=device) + 0.5) / height
+        x = (torch.arange(width, dtype=dtype, device=device) + 0.5) / width
+        rows, columns = torch.meshgrid(y, x, indexing="ij")
+        centres.append(torch.stack((columns, rows), dim=-1).view(-1, 2))
+    return torch.cat(centres)
 
 
 def _with_border(value: Tensor, shapes: Shapes, rows: int) -> Tensor:

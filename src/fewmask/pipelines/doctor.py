@@ -38,6 +38,7 @@ _OPTIONAL = {
     "openvino": "runtime",
     "onnxruntime": "runtime",
     "ray": "scale",
+    "pyarrow": "scale",
     "fastapi": "studio",
     "supervision": "dev",
     "tensorboard": "tensorboard",
