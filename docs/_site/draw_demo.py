@@ -1,4 +1,7 @@
-"""The README's picture out of a run of the demo: `fewmask demo --out out/demo && python docs/_site/draw_demo.py out/demo`."""
+"""The README's picture, out of a run of the demo.
+
+fewmask demo --out out/demo && python docs/_site/draw_demo.py out/demo
+"""
 
 import sys
 from pathlib import Path

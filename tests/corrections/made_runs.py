@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 
 from fewmask.media import rle
+from fewmask.media.video_facts import VideoFacts
 from fewmask.media.writer import VideoWriter
 
 SIZE = (48, 64)
@@ -55,12 +56,14 @@ def write_run(folder: Path, tracks, *, source=None, names=("object",), scores=No
     manifest = {
         "inputs": {"source": None if source is None else {"path": str(source)}},
         "settings": {"min_score": min_score},
-        "categories": {str(number): name for number, name in enumerate(names, 1)},
         "progress": {"frames": length, "tracks": len(tracks)},
         "command": ["fewmask", "segment", str(source)],
         "status": "finished",
     }
     (folder / "manifest.json").write_text(json.dumps(manifest))
+    height, width = next(iter(tracks.values()))[0].shape if tracks else SIZE
+    facts = VideoFacts(name="made", height=height, width=width, categories=dict(enumerate(names, 1)), length=length)
+    facts.write(folder)
     return folder
 
 

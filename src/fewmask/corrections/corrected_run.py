@@ -17,6 +17,8 @@ from fewmask.errors import ConfigError, DatasetError
 from fewmask.media import rle
 from fewmask.media.results import FrameResult, Size
 from fewmask.media.rle import Rle
+from fewmask.media.video_facts import NAME as VIDEO_FACTS
+from fewmask.media.video_facts import VideoFacts
 
 RESULTS = "tracks.json"
 MANIFEST = "manifest.json"
@@ -48,7 +50,7 @@ class CorrectedRun:
         self.source = _source(manifest)
         self._journal = journal
         self._lock = threading.RLock()
-        names = class_names(manifest)
+        names = class_names(path)
         self._untouched = Corrected.untouched(
             size,
             index.length,
@@ -269,13 +271,13 @@ def is_run(folder: Path) -> bool:
     return (folder / RESULTS).is_file()
 
 
-def class_names(manifest: Mapping[str, Any]) -> dict[int, str]:
-    """Class names by id as the run noted them; ``object`` for class 1 where it did not."""
-    noted = manifest.get("categories") or manifest.get("progress", {}).get("categories") or {1: "object"}
-    try:
-        return {int(number): str(name) for number, name in noted.items()}
-    except (AttributeError, ValueError, TypeError):
-        return {1: "object"}
+def class_names(folder: Path) -> dict[int, str]:
+    """Class names by id as the run in ``folder`` noted them; ``object`` for class 1 where it is no run of ours.
+
+    Raises:
+        DatasetError: what it noted of its video is damaged.
+    """
+    return dict(VideoFacts.read(folder).categories) if (folder / VIDEO_FACTS).exists() else {1: "object"}
 
 
 def _source(manifest: Mapping[str, Any]) -> str | int | None:
