@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import more_families as more
 import numpy as np
 from fuzz_readers import STRANGE, change_bytes, walk
 
@@ -168,7 +169,7 @@ def read_weights(folder: Path) -> None:
         "background.safetensors": BackgroundNet.from_pretrained,
     }  # fmt: skip
     for name, reader in readers.items():
-        if name in changed_in(folder):
+        if name in more.changed_in(folder):
             reader(folder / name)
 
 
@@ -243,25 +244,25 @@ FAMILIES = {
     "synth": Family(make_synth, read_synth),
     "frames": Family(make_frames, read_frames),
     "facts": Family(make_facts, read_facts),
+    "results": Family(more.make_results, more.read_results),
+    "corrections": Family(more.make_corrections, more.read_corrections),
+    "result-cache": Family(more.make_cache, more.read_cache),
+    "old-pools": Family(more.make_old_pools, more.read_old_pools),
+    "films": Family(more.make_films, more.read_films),
+    "supports": Family(more.make_supports, more.read_supports),
+    "vipmt": Family(more.make_vipmt, more.read_vipmt),
 }
-
-_changed: set[str] = set()
-
-
-def changed_in(folder: Path) -> set[str]:
-    """First parts of the names of the files that this case damaged."""
-    return {Path(name).relative_to(folder).parts[0] for name in _changed}
 
 
 def damage(folder: Path, numbers: random.Random) -> None:
     """Change one or two files: their structure, their bytes, or that they exist."""
-    _changed.clear()
+    more.changed.clear()
     for _ in range(numbers.choice((1, 1, 1, 2))):
         files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "in.bin")
         if not files:
             return
         path = numbers.choice(files)
-        _changed.add(str(path))
+        more.changed.add(str(path))
         chance = numbers.random()
         if path.suffix == ".json" and chance < 0.7:
             change_structure(path, numbers)
@@ -353,7 +354,7 @@ def fuzz(
                 check_message(str(error))
             except BaseException as error:
                 raise AssertionError(
-                    f"{family} seed {seed} case {number} ({sorted(_changed)}): {type(error).__name__}: {error}"
+                    f"{family} seed {seed} case {number} ({sorted(more.changed)}): {type(error).__name__}: {error}"
                 ) from error
             shutil.rmtree(case)
             number += 1

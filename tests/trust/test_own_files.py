@@ -12,6 +12,13 @@ QUICK = {
     "synth": 150,
     "frames": 150,
     "facts": 150,
+    "results": 24,
+    "corrections": 24,
+    "result-cache": 60,
+    "old-pools": 8,
+    "films": 24,
+    "supports": 24,
+    "vipmt": 12,
 }
 
 

@@ -281,7 +281,8 @@ def class_names(folder: Path) -> dict[int, str]:
 
 
 def _source(manifest: Mapping[str, Any]) -> str | int | None:
-    noted = manifest.get("inputs", {}).get("source")
+    inputs = manifest.get("inputs")
+    noted = inputs.get("source") if isinstance(inputs, dict) else None
     value = noted.get("path") if isinstance(noted, dict) else noted
     return value if isinstance(value, str | int) else None
 

@@ -13,6 +13,7 @@ import sqlite3
 import threading
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from fewmask.media.results import Size
 
 STRETCH = 64
 """Frames in a block."""
-_LAYOUT = 1
+_LAYOUT = 2
 _KEPT = 32  # indexes in the cache folder
 
 Presence = npt.NDArray[np.uint8]
@@ -65,10 +66,11 @@ class ResultIndex:
         """Use `open_index`."""
         self._path = path
         self._local = threading.local()
-        head = json.loads(self._rows("SELECT value FROM head")[0][0])
-        self.length: int = head["length"]
-        self.size: Size | None = None if head["size"] is None else (head["size"][0], head["size"][1])
-        self.tracks = tuple(ListedTrack(*row) for row in head["tracks"])
+        with self._readable():
+            head = json.loads(zlib.decompress(self._rows("SELECT value FROM head")[0][0]))
+            self.length: int = head["length"]
+            self.size: Size | None = None if head["size"] is None else (head["size"][0], head["size"][1])
+            self.tracks = tuple(ListedTrack(*row) for row in head["tracks"])
         self._presence: dict[int, Presence] = {}
 
     def stretch(self, number: int, track_ids: Sequence[int]) -> dict[int, list[str | None]]:
@@ -78,24 +80,33 @@ class ResultIndex:
             f"SELECT track, counts FROM masks WHERE stretch = ? AND track IN ({marks})",
             (number, *track_ids),
         )
-        return {track: json.loads(zlib.decompress(counts)) for track, counts in rows}
+        with self._readable():
+            return {track: json.loads(zlib.decompress(counts)) for track, counts in rows}
 
     def presence(self, track_id: int) -> Presence:
         """Where a track is, and how sure; see `Presence`."""
         if track_id not in self._presence:
-            ((packed,),) = self._rows("SELECT presence FROM presences WHERE track = ?", (track_id,))
-            self._presence[track_id] = np.frombuffer(zlib.decompress(packed), np.uint8)
+            with self._readable():
+                ((packed,),) = self._rows("SELECT presence FROM presences WHERE track = ?", (track_id,))
+                self._presence[track_id] = np.frombuffer(zlib.decompress(packed), np.uint8)
         return self._presence[track_id]
 
     def _rows(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
         connection = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = sqlite3.connect(f"file:{self._path}?mode=ro&immutable=1", uri=True)
-            self._local.connection = connection
-        try:
+        with self._readable():
+            if connection is None:
+                connection = sqlite3.connect(f"file:{self._path}?mode=ro&immutable=1", uri=True)
+                self._local.connection = connection
             return list(connection.execute(query, values))
-        except sqlite3.Error as error:
-            raise FewmaskError(f"{self._path}: damaged ({error}); delete it, it is made again") from error
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        """What SQLite does not see, the checksum of each compressed value does."""
+        try:
+            yield
+        except (sqlite3.Error, zlib.error, ValueError, TypeError, LookupError, MemoryError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise FewmaskError(f"{self._path}: damaged ({reason}); delete it, it is made again") from error
 
 
 def open_index(
@@ -139,14 +150,14 @@ def _build(results: Path, place: Path, progress: Callable[[int, int], None]) -> 
     try:
         connection.execute("PRAGMA journal_mode = OFF")
         connection.execute("PRAGMA synchronous = OFF")
-        connection.execute("CREATE TABLE head (value TEXT)")
+        connection.execute("CREATE TABLE head (value BLOB)")
         connection.execute("CREATE TABLE presences (track INTEGER PRIMARY KEY, presence BLOB)")
         connection.execute(
             "CREATE TABLE masks (stretch INTEGER, track INTEGER, counts BLOB, PRIMARY KEY (stretch, track)) "
             "WITHOUT ROWID"
         )
         head = _fill(connection, results, progress)
-        connection.execute("INSERT INTO head VALUES (?)", (json.dumps(head),))
+        connection.execute("INSERT INTO head VALUES (?)", (zlib.compress(json.dumps(head).encode()),))
         connection.commit()
         connection.close()
         temporary.replace(place)

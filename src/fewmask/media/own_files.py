@@ -31,7 +31,7 @@ def read_json(
     """
     try:
         text = _text(path, advice, error)
-        document = json.loads(text)
+        document = json.loads(text, parse_constant=_no_constant)
     except ValueError as wrong:  # numbers of thousands of digits are ValueErrors too
         raise error(f"{path}: not valid JSON ({wrong}); {advice}") from wrong
     except (RecursionError, MemoryError) as wrong:
@@ -65,6 +65,10 @@ def checked(
         raise error(f"{where}: {wrong}") from wrong
     except (RecursionError, OverflowError, ValueError, TypeError) as wrong:
         raise error(f"{where}: {wrong}; {advice}") from wrong
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number of JSON")
 
 
 def _text(path: Path, advice: str, error: type[FewmaskError]) -> str:

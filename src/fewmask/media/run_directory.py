@@ -255,6 +255,10 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         raise ConfigError(f"{folder}: holds no {_MANIFEST}, so there is no run to resume; use another --out")
     manifest: dict[str, Any] = read_json(path, dict[str, Any], "use another --out", error=ConfigError)
     checked(manifest, Manifest, str(path), "it is not the manifest of a run; use another --out", error=ConfigError)
+    try:
+        json.dumps(manifest, allow_nan=False)  # it is written again, and 1e999 is read as infinite
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path}: cannot be written again ({error}); use another --out") from error
     return manifest
 
 

@@ -42,13 +42,14 @@ def convert(folder: Path) -> None:
             raise ValueError(f"version {manifest['format']}")
         dimension, journal, about = int(manifest["dimension"]), list(manifest["journal"]), dict(manifest["about"])
         facts = database.new_facts(dimension, str(manifest["kind"]), {str(key): str(about[key]) for key in about})
+        checkpoint, generations = int(manifest["checkpoint"] or 0), [int(generation) for generation in journal]
     clips: dict[ClipId, Vectors] = {}
-    if manifest["checkpoint"]:
-        name = folder / f"checkpoint-{int(manifest['checkpoint']):06d}"
+    if checkpoint:
+        name = folder / f"checkpoint-{checkpoint:06d}"
         with _readable(name):
             clips = _checkpoint(name, dimension)
-    for generation in journal:
-        path = folder / f"journal-{int(generation):06d}.npz"
+    for generation in generations:
+        path = folder / f"journal-{generation:06d}.npz"
         with _readable(path):
             with path.open("rb") as handle, np.load(handle, allow_pickle=False) as stored:
                 removed, added = json.loads(stored["names"].tobytes().decode("utf-8"))
