@@ -98,6 +98,74 @@ def read_cache(folder: Path) -> None:
         index.presence(name)
 
 
+def make_grow(folder: Path) -> None:
+    from small_found import found_video
+
+    from fewmask.pipelines.grow.kinds import write_vectors
+    from fewmask.pipelines.grow.stages import Stages
+
+    found_video("walk", "walk.mp4", kinds=("dog", "cat")).write(folder / "walk.json")
+    Stages(folder).run("a", {"x": [1, {"b": 2}]}, lambda _: {"y": [1, 2], "z": "w"})
+    write_vectors(folder / "v.npy", np.eye(4, 8, dtype=np.float32))
+    (folder / "choice.json").write_text(
+        json.dumps({"merge": [[1, 2]], "pick": [1], "drop": [3], "names": {"1": "dog"}})
+    )
+
+
+def read_grow(folder: Path) -> None:
+    from fewmask.pipelines.grow.find import FoundVideo
+    from fewmask.pipelines.grow.group_choice import read_choice
+    from fewmask.pipelines.grow.kinds import read_vectors
+    from fewmask.pipelines.grow.stages import Stages
+
+    found = FoundVideo.read(folder / "walk.json")
+    for track in found.tracks:
+        for mask in track.masks.values():
+            assert mask
+    read_choice(folder / "choice.json")
+    read_vectors(folder / "v.npy")
+    Stages(folder).run("a", {"x": [1, {"b": 2}]}, lambda _: {"y": [1, 2], "z": "w"})
+
+
+def make_many(folder: Path) -> None:
+    from fewmask.pipelines.many.once import settle
+
+    (folder / "videos.txt").write_text("one, s3://b/a.mp4\n# x\ns3://b/b.mp4?region=x\nsub/cd.mkv\n", encoding="utf-8")
+    settle(str(folder / "out"), {"weights": {"path": "a", "sha256": "b"}, "top": [1, 2]})
+
+
+def read_many(folder: Path) -> None:
+    from fewmask.pipelines.many.manifest import check_names, read_manifest
+    from fewmask.pipelines.many.once import settle
+
+    check_names(read_manifest(folder / "videos.txt"))
+    settle(str(folder / "out"), {"weights": {"path": "a", "sha256": "b"}, "top": [1, 2]})
+
+
+def make_studio(folder: Path) -> None:
+    from fewmask.studio.jobs import Jobs
+
+    jobs = Jobs(folder / "jobs")
+    for number in range(2):
+        jobs.add(f"job {number}", ["segment", "x.mp4"], made=("run", Path("/x")), resumable=True)
+    (folder / "jobs" / "0001" / "started.json").write_text(json.dumps({"pid": 4_000_000, "started": 1.5}))
+    (folder / "jobs" / "0001" / "ended.json").write_text(json.dumps({"code": 0, "ended": 2.5}))
+    (folder / "jobs" / "0001" / "log.txt").write_text("frames: 41/96 (0.5/s, 106 s left)\n")
+    (folder / "run").mkdir()
+    make_results(folder / "run")
+
+
+def read_studio(folder: Path) -> None:
+    from fewmask.studio.jobs import Jobs
+    from fewmask.studio.library import Library, read_manifest
+
+    jobs = Jobs(folder / "jobs")
+    for job in jobs.all():
+        jobs.described(job)
+    read_manifest(folder / "run")
+    Library().open(folder / "run")
+
+
 def make_old_pools(folder: Path) -> None:
     for name in ("old_clustered", "old_compressed", "old_pool"):
         shutil.copytree(HERE.parent / "retrieval" / "fixtures" / name, folder / name)

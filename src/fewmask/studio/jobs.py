@@ -18,6 +18,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import TypeAdapter, ValidationError
+
 from fewmask.errors import ConfigError, FewmaskError
 from fewmask.media.atomic import write_json
 from fewmask.studio.job_progress import JobProgress, progress_of
@@ -88,14 +90,12 @@ class Jobs:
         """Every job, oldest first; folders that hold none are passed over."""
         found = []
         for path in sorted(self.folder.glob("[0-9]*/job.json")):
-            record = _read(path)
             try:
-                made = record.get("made")
-                found.append(
-                    JobRecord(**{**record, "words": tuple(record["words"]), "made": tuple(made) if made else None})
-                )
-            except (TypeError, KeyError):
+                job = TypeAdapter(JobRecord).validate_python(_read(path))
+            except ValidationError:
                 continue
+            if path.parent == self._folder(job):
+                found.append(job)
         return found
 
     def get(self, number: int) -> JobRecord:
@@ -251,7 +251,7 @@ class Jobs:
 def _read(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 

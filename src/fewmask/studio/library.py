@@ -151,6 +151,6 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a run or dataset; empty where it cannot be read."""
     try:
         value = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

@@ -8,6 +8,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 
@@ -129,7 +130,7 @@ def read_vectors(path: Path) -> Vectors:
     """
     try:
         vectors = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, MemoryError, OverflowError, SyntaxError, TokenError) as error:
         raise DatasetError(f"{path}: damaged; delete its folder to do this stage again") from error
     if vectors.ndim != 2 or vectors.dtype != np.float32:
         raise DatasetError(f"{path}: not vectors float32 [N, D]; delete its folder to do this stage again")

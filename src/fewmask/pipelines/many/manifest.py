@@ -33,7 +33,12 @@ def read_manifest(path: Path) -> list[ListedVideo]:
     for number, line in enumerate(lines, start=1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
-        *named, source = next(csv.reader([line.strip()], skipinitialspace=True))
+        try:
+            *named, source = next(csv.reader([line.strip()], skipinitialspace=True))
+        except (csv.Error, ValueError) as error:
+            raise ConfigError(f"{path}: line {number}: cannot be read ({error})") from error
+        if "\0" in line:
+            raise ConfigError(f"{path}: line {number}: holds a zero byte")
         name = named[0] if named else _own_name(source)
         if len(named) > 1 or not source or name in {"", ".", ".."} or "/" in name or "\\" in name:
             raise ConfigError(f"{path}: line {number}: give a source, or name,source; a name has no slashes")

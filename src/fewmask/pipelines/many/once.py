@@ -162,7 +162,7 @@ def settle(place: str, settings: Mapping[str, Any]) -> None:
     try:
         before = json.loads(known)
         differing = [name for name in sorted({*before, *wanted}) if before.get(name) != wanted.get(name)]
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ConfigError(f"{showable(place)}: {SETTINGS} is damaged; use another --out") from error
     if differing:
         name = differing[0]
@@ -201,8 +201,11 @@ class _Worker:
     def __call__(self, unit: Unit) -> UnitDone:
         known = self._store.read(f"{unit.key}/{DONE}")
         if known is not None:
-            marker = json.loads(known)
-            return UnitDone(unit, marker["facts"], tuple(marker["sha256"]))
+            try:
+                marker = json.loads(known)
+                return UnitDone(unit, dict(marker["facts"]), tuple(map(str, marker["sha256"])))
+            except (ValueError, TypeError, KeyError, RecursionError) as error:
+                raise ConfigError(f"{unit.key}/{DONE}: damaged; delete it and its unit is done again") from error
         start = time.perf_counter()
         try:
             if self._work is None:
