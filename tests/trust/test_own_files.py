@@ -25,11 +25,16 @@ QUICK = {
 }
 
 
+PASSED_OVER = {"studio"}
+"""A studio opens without the jobs and manifests that it cannot read."""
+
+
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 def test_damaged_files_of_our_own_give_nothing_but_fewmask_errors(family):
     counts = fuzz(family=family, seed=1, cases=QUICK[family])
     assert counts["cases"] == QUICK[family]
-    assert counts["refused"] > QUICK[family] // 4
+    if family not in PASSED_OVER:
+        assert counts["refused"] > QUICK[family] // 4
 
 
 @pytest.mark.slow
