@@ -31,7 +31,7 @@ from fewmask.pipelines.grow.linked_copy import linked_copy
 from fewmask.pipelines.grow.measure import agreement
 from fewmask.pipelines.grow.report_page import write_report
 from fewmask.pipelines.grow.request import GrowRequest
-from fewmask.pipelines.grow.retrieve_stage import clips_for, videos_for
+from fewmask.pipelines.grow.retrieve_stage import retrieve_stage
 from fewmask.pipelines.grow.rounds import Round, rose
 from fewmask.pipelines.grow.search_stage import find_stage, keep_stage, read_judged
 from fewmask.pipelines.grow.stages import Stage, Stages
@@ -145,7 +145,7 @@ class _Loop:
         where = self._stages.run(
             f"{name}/retrieve",
             {"supports": supports.digest, "pool": pool.digest, "skip": "retrieve" in request.skip},
-            lambda _: self._retrieve(kinds, pool),
+            lambda _: self._retrieve(kinds, pool, groups),
         )
         sources = {video: self._sources[video] for video in where.outcome["videos"]}
         found = self._stages.run(
@@ -267,18 +267,12 @@ class _Loop:
         return {"kinds": list(made.names), "examples": [len(kind.examples) for kind in made.kinds],
                 "origins": [[e.origin for e in kind.examples] for kind in made.kinds]}  # fmt: skip
 
-    def _retrieve(self, kinds: Kinds, pool: Stage) -> dict[str, Any]:
+    def _retrieve(self, kinds: Kinds, pool: Stage, groups: Stage) -> dict[str, Any]:
         if "retrieve" in self._request.skip:
             return {"videos": list(self._sources), "clips": {}}
         index = Pool.open(pool.folder / "pool")
         embedder = load_embedder(SMALL, device=self._device)
-        wanted: set[str] = set()
-        listed: dict[str, list[Any]] = {}
-        for kind in kinds.kinds:
-            places = clips_for(kind, index, embedder, self._request.clips)
-            wanted |= set(videos_for(places, self._sources, [example.origin for example in kind.examples]))
-            listed[kind.name] = [[place.title, round(score, 4)] for place, score in places]
-        return {"videos": [name for name in self._sources if name in wanted], "clips": listed}
+        return retrieve_stage(kinds, index, embedder, self._sources, read_groups(groups.folder), self._request.clips)
 
     def _find(self, folder: Path, sources: dict[str, str], kinds: Kinds) -> dict[str, Any]:
         few_shot = VIPMT.from_pretrained(self._request.few_shot, device=self._device)
