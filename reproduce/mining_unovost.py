@@ -1,6 +1,6 @@
 r"""Zero-shot video object segmentation, Table 3, and the other baselines of Table 1 on the same footing: J and F.
 
-    python reproduce/mining_unovost.py --davis DAVIS --cache CACHE [--plus REFINED/weights --plus-cache CACHE2]
+    python reproduce/mining_unovost.py --davis DAVIS --cache CACHE [--refine RUN | --plus REFINED/weights]
 
 Proposals come from a MinVIS segmenter (``--weights``). For each way the tracks of a video are compared with what DAVIS
 2016 marks, one merged object, as the DAVIS unsupervised measure does it: the track that fits best, over all frames.
@@ -11,8 +11,9 @@ Proposals come from a MinVIS segmenter (``--weights``). For each way the tracks 
     TWB         tracking by overlap and looks, the twenty best tracks
     selected    the masks of the Bayesian selection of this paper (without L_F, for time), linked by IoU
     IOA, NLC    saliency without proposals, thresholded; IOA also on the fifth of the frames that it is surest of
-    UnOVOST+    with ``--plus``: UnOVOST over the proposals of a segmenter that was fine-tuned on mined masks, e.g.
-                fewmask mine DAVIS/JPEGImages/* --out MINED --refine finetune
+    UnOVOST+    UnOVOST over the proposals of a segmenter that was fine-tuned on masks mined in videos without any
+                label: ``--refine RUN`` mines and fine-tunes on every other sequence, and each half is proposed for
+                by the weights of the other, so that no test video was trained on; ``--plus`` takes weights as they are
 
 The paper's Table 3, DAVIS 2017 unsupervised with all objects apart: UnOVOST J 54.4, F 57.9; UnOVOST+ 59.1, 60.8. With
 ``--png`` the label maps of UnOVOST lie as `fewmask eval davis --task unsupervised` reads them, also for that data set.
@@ -23,6 +24,7 @@ import itertools
 from pathlib import Path
 
 import numpy as np
+import torch
 from mining_clips import Cached, Davis, mining_clip, proposals, read
 
 from fewmask.datasets.label_maps import write_label_map
@@ -37,7 +39,9 @@ from fewmask.mining.settings import MiningSettings
 from fewmask.mining.tracklets import Piece, best_tracks, disjoint, label_maps, unovost
 from fewmask.mining.tracks import link_tracks
 from fewmask.mining.tracktor import tracktor
-from fewmask.pipelines.mine import MINVIS_SCORE_THRESHOLD, MinvisProposals
+from fewmask.pipelines.mine import MINVIS_SCORE_THRESHOLD, MinvisProposals, run_mine
+from fewmask.pipelines.mine_request import MineRequest, RefineRequest
+from fewmask.pipelines.refine import run_refine
 
 PAPER = {"UnOVOST": (54.4, 57.9), "UnOVOST+": (59.1, 60.8)}
 
@@ -75,11 +79,10 @@ def score(maps, truths):
     return row.J.mean, row.F.mean
 
 
-def ways(clip, found, network, settings, flow):
-    """Label maps of the whole clip by every way that takes proposals, and by saliency."""
+def ways(clip, found, network, settings, flow, *, alone=True):
+    """Label maps of the whole clip by every way that takes proposals; and by what takes none, where that is wanted."""
     pictures = [read(picture) for picture in clip.pictures]
     backs = [flow(b, a) for a, b in itertools.pairwise(pictures)]
-    onward = [flow(a, b) for a, b in itertools.pairwise(pictures)]
     best = [masks[[int(np.argmax(scores))]] if len(scores) else masks for masks, scores in found]
     apart = [disjoint(*answer) for answer in found]
     yield "top-1", [mask.any(0).astype(np.uint8) for mask in best], None
@@ -88,11 +91,29 @@ def ways(clip, found, network, settings, flow):
     yield "UnOVOST, nothing merged", unovost(pictures, found, backs, least_likeness=2), None
     yield "TWB", tracktor(pictures, found), None
     yield "selected", linked(*kept_by_selection(clip, found, network, settings)), None
+    if not alone:
+        return
     salient = video_pca(pictures)
     sure = surest_frames(salient)
+    onward = [flow(a, b) for a, b in itertools.pairwise(pictures)]
     yield "IOA", masks_of(salient).astype(np.uint8), None
     yield "IOA, surest frames", masks_of(salient).astype(np.uint8)[sure], sure
     yield "NLC", masks_of(voted(pictures, motion_saliency(onward))).astype(np.uint8), None
+
+
+def refined(source, names, out, options):
+    """Weights after fine-tuning on what is mined in the sequences; goes on where a run was killed."""
+    mined = MineRequest(
+        [str(source.frames / name) for name in names], out, "minvis", options.weights, workers=1, device="cpu",
+        settings={"frame_step": options.mine_step, "keep_every": options.mine_keep}, resume=True,
+    )  # fmt: skip
+    summary = run_mine(mined)
+    print(f"{out.name}: {len(names)} sequences mined, {summary.tracks_to_review} tracks to review", flush=True)
+    (done,) = run_refine(
+        mined, RefineRequest(steps=options.steps), lambda _, line: print(f"step {line.step} of {line.steps}")
+    )
+    print(f"{out.name}: fine-tuned on {done.masks} masks in {done.pictures} pictures", flush=True)
+    return str(done.weights)
 
 
 def main():
@@ -102,6 +123,10 @@ def main():
     parser.add_argument("--weights", default="small", help="of the segmenter that proposes")
     parser.add_argument("--plus", help="weights fine-tuned on mined masks")
     parser.add_argument("--plus-cache", type=Path)
+    parser.add_argument("--refine", type=Path, help="folder of the mining and fine-tuning of both halves")
+    parser.add_argument("--mine-step", type=int, default=2, help="mining looks at one frame in so many")
+    parser.add_argument("--mine-keep", type=int, default=3, help="of those one in so many is trained on")
+    parser.add_argument("--steps", type=int, help="of fine-tuning, instead of the recipe's")
     parser.add_argument("--clips", type=int, default=30)
     parser.add_argument("--frames", type=int, default=12)
     parser.add_argument("--step", type=int, default=2, help="one frame in so many")
@@ -114,18 +139,23 @@ def main():
         MiningSettings(score_threshold=MINVIS_SCORE_THRESHOLD, weight_flow=0),
     )
     makers = {"": (options.weights, options.cache)}
+    plus_cache = options.plus_cache or options.cache.with_name(options.cache.name + "-plus")
     if options.plus:
-        makers["+"] = (options.plus, options.plus_cache or options.cache.with_name(options.cache.name + "-plus"))
+        makers["+"] = (options.plus, plus_cache)
+    names, halves = source.names(options.clips), []
+    if options.refine:
+        torch.set_num_threads(1)
+        halves = [refined(source, names[half::2], options.refine / f"half-{half}", options) for half in (0, 1)]
     rows = {}
-    for name in source.names(options.clips):
+    for place, name in enumerate(names):
         clip = mining_clip(source, name, options.frames, options.step)
+        if halves:
+            makers["+"] = (halves[1 - place % 2], plus_cache)
         for sign, (weights, cache) in makers.items():
             cache.mkdir(parents=True, exist_ok=True)
             found = proposals(clip, cache, lambda weights=weights: MinvisProposals(weights, "cpu"))
-            for way, maps, sure in ways(clip, found, network, settings, flow):
+            for way, maps, sure in ways(clip, found, network, settings, flow, alone=not sign):
                 truths = clip.truths if sure is None else [clip.truths[t] for t in sure]
-                if sign and way in ("IOA", "IOA, surest frames", "NLC"):
-                    continue
                 rows.setdefault(way + sign, []).append(score(maps, truths))
                 if options.png and way + sign == "UnOVOST":
                     for picture, labels in zip(clip.pictures, maps, strict=True):

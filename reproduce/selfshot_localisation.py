@@ -1,17 +1,18 @@
 r"""Temporal action localisation with found supports: Table 2 (right half) and Table 13 of Self-Shot.
 
-    python reproduce/selfshot_localisation.py --seeds 3                     # made videos, minutes on one core
+    python reproduce/selfshot_localisation.py --seeds 3 --cache ROWS      # made videos, a quarter of an hour a seed
     python reproduce/selfshot_localisation.py --scale paper --annotations activity_net.v1-3.min.json \
         --features i3d --unseen CLASS CLASS ...                             # rows of a video network, FEATURES/NAME.npy
     python reproduce/selfshot_localisation.py --scale paper --thumos TH14_annotations_test --features i3d --unseen ...
 
 Made videos (`fewmask.datasets.synth_actions`): ten programs of motion are seen in training, six are not. A query shows
-the program in question in one or two stretches, two others in shorter ones, and idles between. The pool is trimmed
+the program in question in three stretches and two others, one each, as long; it idles between. The pool is trimmed
 clips of all sixteen, unlabelled. Supports are drawn from it at random, found in it by the query (by frozen rows; by an
 encoder that has learned with the ranking loss of the paper, on crops of the unlabelled pool), or of the class (oracle).
-Baselines without other videos: a localiser without supports that takes whatever was an action in training, and pieces
-of the query as supports, in time or in space (Table 13). Printed: mean over classes of the temporal AP at tIoU 0.5,
-and averaged over 0.5 to 0.95, mean and spread over seeds of videos, training and draws.
+Baselines without other videos: a localiser without supports that takes whatever was an action in training (zero-shot),
+and pieces of the query as supports, in time or in space (Table 13). Two rows tell whether the supports have a say at
+all: "other" gives clips of one other class, "nothing" rows of the mean motion. Printed: mean over classes of the
+temporal AP at tIoU 0.5, and averaged over 0.5 to 0.95, mean and spread over seeds of videos, training and draws.
 
 The paper's figures are video mAP at 0.5 on Thumos14: zero-shot 43.4, self-shot 45.8 (1) and 47.3 (5), with five given
 besides 47.7 and 48.0, temporal segments 40.7 and 41.9, spatial segments 41.1 and 42.4.
@@ -38,6 +39,7 @@ from fewmask.training.settings import TrainSettings
 UNSEEN = ("fast_shake", "slow_nod", "fast_slash", "slow_circle", "fast_spin", "slow_hop")
 SHOTS = (1, 5)
 PIECE = 4  # rows
+METHODS = ("none", "nothing", "other", "temporal", "spatial", "random", "fixed", "rank", "oracle")
 PAPER = {"self-shot": (45.8, 47.3), "temporal": (40.7, 41.9), "spatial": (41.1, 42.4), "none": (43.4, 43.4)}
 
 
@@ -45,6 +47,7 @@ class Made:
     """Seen and unseen queries, and a pool, drawn from one seed."""
 
     def __init__(self, seed, queries, clips):
+        print(f"(seed {seed}: videos are made)", flush=True)
         seen = [name for name in PROGRAMS if name not in UNSEEN]
         number = seed * 100_000
         self.seen, self.unseen, self.parts = [], [], []
@@ -145,10 +148,15 @@ def supports_of(method, query, place, data, vectors, k, seed):
         return [piece for piece in query.rows.tensor_split(k) if len(piece)], None
     if method == "spatial":
         return data.parts[place][:k], None
+    if method == "nothing":
+        return [torch.cat([rows for _, rows in data.pool]).mean(0)[None]] * k, None
     if method == "random":
         chosen = chance.choice(own, k, replace=False).tolist()
     elif method == "oracle":
         chosen = chance.choice([i for i in own if data.pool[i][0] == query.label], k, replace=False).tolist()
+    elif method == "other":
+        label = chance.choice(sorted({label for label, _ in data.pool} - {query.label}))
+        chosen = chance.choice([i for i in own if data.pool[i][0] == label], k, replace=False).tolist()
     else:
         embed, table = vectors[method]
         with torch.no_grad():
@@ -169,6 +177,38 @@ def measure(network, data, method, vectors, k, seed):
         shares.append(np.nan if share is None else share)
     scores = mean_temporal_ap(found, truth)
     return 100 * np.array([scores[0], scores.mean(), np.mean(shares)])
+
+
+def made(seed, options):
+    """The videos of a seed as rows; from the cache where it has them."""
+    if options.cache is None:
+        return Made(seed, options.queries, options.clips)
+    path = options.cache / f"{seed}.{options.queries}.{options.clips}.npz"
+    if not path.exists():
+        data = Made(seed, options.queries, options.clips)
+        kept = {f"pool.{label}.{i}": rows.numpy() for i, (label, rows) in enumerate(data.pool)}
+        for kind, queries in (("seen", data.seen), ("unseen", data.unseen)):
+            for i, query in enumerate(queries):
+                kept[f"{kind}.{query.label}.{i}"] = query.rows.numpy()
+                kept[f"{kind}-stretches.{query.label}.{i}"] = np.array(query.stretches)
+        for i, parts in enumerate(data.parts):
+            kept[f"parts..{i}"] = np.stack([part.numpy() for part in parts])
+        options.cache.mkdir(parents=True, exist_ok=True)
+        np.savez(path, **kept)
+    data = Made.__new__(Made)
+    data.seen, data.unseen, data.parts, data.pool = [], [], [], []
+    with np.load(path) as kept:
+        for name in kept:
+            kind, label, number = name.split(".")
+            if kind == "pool":
+                data.pool.append((label, torch.from_numpy(kept[name])))
+            elif kind == "parts":
+                data.parts.append(list(torch.from_numpy(kept[name])))
+            elif kind in ("seen", "unseen"):
+                spans = kept[f"{kind}-stretches.{label}.{number}"]
+                query = ActionQuery(torch.from_numpy(kept[name]), label, tuple(map(tuple, spans.tolist())))
+                (data.seen if kind == "seen" else data.unseen).append(query)
+    return data
 
 
 def trained(data, seed, steps, **changes):
@@ -194,17 +234,19 @@ def main():
     parser.add_argument("--features", type=Path, help="folder of NAME.npy, rows of a frozen video network")
     parser.add_argument("--unseen", nargs="+", default=[], help="classes that training does not see")
     parser.add_argument(
-        "--queries", type=int, default=30, help="made videos per seen class, half as many per unseen one"
+        "--queries", type=int, default=16, help="made videos per seen class, half as many per unseen one"
     )
-    parser.add_argument("--clips", type=int, default=20, help="clips per class in the made pool")
+    parser.add_argument("--clips", type=int, default=12, help="clips per class in the made pool")
+    parser.add_argument("--cache", type=Path, help="folder that keeps the rows of made videos")
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first-seed", type=int, default=0)
     options = parser.parse_args()
     torch.set_num_threads(1)
     rows = {}
-    for seed in range(options.seeds):
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
         if options.scale == "small":
-            data = Made(seed, options.queries, options.clips)
+            data = made(seed, options)
         else:
             if options.features is None or not options.unseen or not (options.annotations or options.thumos):
                 parser.error("--scale paper needs --annotations or --thumos, --features and --unseen")
@@ -216,7 +258,7 @@ def main():
                 vectors[name] = embed, torch.stack([embed(clip) for _, clip in data.pool])
         network = trained(data, seed, options.steps)
         blind = trained(data, seed, options.steps, fuser_layers=0, likeness=False)
-        for method in ("none", "temporal", "spatial", "random", "fixed", "rank", "oracle"):
+        for method in METHODS:
             for k in SHOTS:
                 if method == "spatial" and not data.parts:
                     continue

@@ -1,9 +1,10 @@
 """Videos with actions whose beginning and end are known to the frame, to test temporal localisation on.
 
 An action is a motion program: a textured thing shakes, circles, spins, pulses or hops in a way of its own. In a support
-clip one thing runs one program all the time. In a query it drifts idly, for a long stretch or two runs the program in
-question, and for shorter ones others, which nobody asks for. Looks (thing, background, colours) are drawn anew for each
-video, so that only the motion is shared.
+clip one thing runs one program all the time. In a query it drifts idly, three times runs the program in question and
+twice others, once each, which nobody asks for. All stretches are about equally long, so that neither length nor motion
+as such tells which are meant, only the program. Looks (thing, background, colours) are drawn anew for each video, so
+that only the motion is shared.
 """
 
 import math
@@ -25,6 +26,9 @@ Pose = tuple[float, float, float, float]
 
 FRAMES_PER_SECOND = 10.0
 _REACH = 0.13
+_TIMES, _OTHERS = 3, 2  # stretches of the program in question, and of others
+_GAP = 8  # frames between two stretches at least
+_SHORTEST = 160
 
 
 def _shake(angle: float) -> Callable[[float], Pose]:
@@ -75,35 +79,35 @@ def query_video(
     others: Sequence[str],
     seed: int,
     *,
-    frames: int = 192,
+    frames: int = 240,
     size: tuple[int, int] = (64, 96),
 ) -> MadeVideo:
-    """An untrimmed video: the program in one or two long stretches, two of the others in shorter ones, idle between.
+    """An untrimmed video: the program in three stretches, two of the others in one each as long, idle between.
 
     Args:
         name: of the video.
         program: what is asked for.
         others: what else may happen.
         seed: the same seed gives the same pixels.
-        frames: length of the video, 96 or more.
+        frames: length of the video, 160 or more.
         size: (H, W) in pixels.
 
     Raises:
-        ConfigError: no such program, no others, or too short a video.
+        ConfigError: no such program, fewer than two others, or too short a video.
     """
-    if frames < 96 or not set(others) - {program}:
-        raise ConfigError(f"a query needs 96 frames and more and another program, got {frames} and {list(others)}")
+    strange = sorted(set(others) - {program})
+    if frames < _SHORTEST or len(strange) < _OTHERS:
+        raise ConfigError(
+            f"a query needs {_SHORTEST} frames and {_OTHERS} other programs at least, got {frames} and {list(others)}"
+        )
     chance = np.random.default_rng((seed, 1))
-    times = int(chance.integers(1, 3))
-    wanted = [(program, int(frames * chance.uniform(0.36, 0.46) / times)) for _ in range(times)]
-    drawn = chance.choice(sorted(set(others) - {program}), 2)
-    strange = [(str(other), int(frames * chance.uniform(0.11, 0.16))) for other in drawn]
-    parts = wanted + strange
-    spare = frames - sum(length for _, length in parts)
+    names = [program] * _TIMES + chance.choice(strange, _OTHERS, replace=False).tolist()
+    parts = [(str(name), int(frames * chance.uniform(0.12, 0.15))) for name in names]
+    spare = frames - sum(length for _, length in parts) - _GAP * (len(parts) - 1)
     gaps = np.diff([0, *sorted(chance.integers(0, spare + 1, len(parts)).tolist()), spare])
     plan: list[tuple[str, int]] = []
     for gap, place in zip(gaps, chance.permutation(len(parts)).tolist(), strict=False):
-        plan += [("", int(gap)), parts[place]]
+        plan += [("", int(gap) + (_GAP if plan else 0)), parts[place]]
     plan.append(("", frames - sum(length for _, length in plan)))
     return _made(name, plan, seed, size, "queries")
 
