@@ -12,8 +12,8 @@ Proposals come from a MinVIS segmenter (``--weights``). For each way the tracks 
     selected    the masks of the Bayesian selection of this paper (without L_F, for time), linked by IoU
     IOA, NLC    saliency without proposals, thresholded; IOA also on the fifth of the frames that it is surest of
     UnOVOST+    UnOVOST over the proposals of a segmenter that was fine-tuned on masks mined in videos without any
-                label: ``--refine RUN`` mines and fine-tunes on every other sequence, and each half is proposed for
-                by the weights of the other, so that no test video was trained on; ``--plus`` takes weights as they are
+                label: ``--refine RUN`` mines every other sequence and fine-tunes on that; figures of the sequences
+                that were not mined stand apart. ``--plus`` takes weights as they are
 
 The paper's Table 3, DAVIS 2017 unsupervised with all objects apart: UnOVOST J 54.4, F 57.9; UnOVOST+ 59.1, 60.8. With
 ``--png`` the label maps of UnOVOST lie as `fewmask eval davis --task unsupervised` reads them, also for that data set.
@@ -123,7 +123,7 @@ def main():
     parser.add_argument("--weights", default="small", help="of the segmenter that proposes")
     parser.add_argument("--plus", help="weights fine-tuned on mined masks")
     parser.add_argument("--plus-cache", type=Path)
-    parser.add_argument("--refine", type=Path, help="folder of the mining and fine-tuning of both halves")
+    parser.add_argument("--refine", type=Path, help="folder of the mining and fine-tuning on every other sequence")
     parser.add_argument("--mine-step", type=int, default=2, help="mining looks at one frame in so many")
     parser.add_argument("--mine-keep", type=int, default=3, help="of those one in so many is trained on")
     parser.add_argument("--steps", type=int, help="of fine-tuning, instead of the recipe's")
@@ -140,17 +140,15 @@ def main():
     )
     makers = {"": (options.weights, options.cache)}
     plus_cache = options.plus_cache or options.cache.with_name(options.cache.name + "-plus")
-    if options.plus:
-        makers["+"] = (options.plus, plus_cache)
-    names, halves = source.names(options.clips), []
+    names = source.names(options.clips)
     if options.refine:
         torch.set_num_threads(1)
-        halves = [refined(source, names[half::2], options.refine / f"half-{half}", options) for half in (0, 1)]
+        options.plus = refined(source, names[::2], options.refine, options)
+    if options.plus:
+        makers["+"] = (options.plus, plus_cache)
     rows = {}
-    for place, name in enumerate(names):
+    for name in names:
         clip = mining_clip(source, name, options.frames, options.step)
-        if halves:
-            makers["+"] = (halves[1 - place % 2], plus_cache)
         for sign, (weights, cache) in makers.items():
             cache.mkdir(parents=True, exist_ok=True)
             found = proposals(clip, cache, lambda weights=weights: MinvisProposals(weights, "cpu"))
@@ -161,7 +159,13 @@ def main():
                     for picture, labels in zip(clip.pictures, maps, strict=True):
                         write_label_map(options.png / name / f"{picture.stem}.png", labels)
         print(f"{name}: " + ", ".join(f"{way} {100 * scores[-1][0]:.0f}" for way, scores in rows.items()), flush=True)
-    print(f"\n{len(next(iter(rows.values())))} sequences, one merged object: mean J and F of the best track [paper]")
+    show(f"{len(names)} sequences", rows)
+    if options.refine:
+        show(f"the {len(names[1::2])} sequences that were not mined", {way: row[1::2] for way, row in rows.items()})
+
+
+def show(title, rows):
+    print(f"\n{title}, one merged object: mean J and F of the best track [paper]")
     for way, scores in rows.items():
         j, f = 100 * np.mean(scores, axis=0)
         print(f"{way:<26} {j:5.1f}  {f:5.1f}   {PAPER.get(way, '')}", flush=True)

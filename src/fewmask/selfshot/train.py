@@ -17,7 +17,7 @@ from fewmask.errors import DatasetError
 from fewmask.media import rle
 from fewmask.media.frame_source import RgbImage
 from fewmask.media.frames import open_frames
-from fewmask.selfshot.backbone import Maps
+from fewmask.selfshot.backbone import Backbone, Maps
 from fewmask.selfshot.evaluate import evaluate, oracle_episodes
 from fewmask.selfshot.frozen_maps import FrozenMaps
 from fewmask.selfshot.pretrained import save_transformer, start_backbone
@@ -98,21 +98,24 @@ class TransformerTask:
                 f"{dataset.path or root}: no class is shown by two videos, so nothing can support a query"
             )
         torch.manual_seed(recipe.train.seed)
-        self.network = self._transformer = CommonInstanceTransformer(recipe.network)
+        self._backbone = self._made()
         if initial is not None:
-            start_backbone(self._transformer.backbone, initial)
+            start_backbone(self._backbone, initial)
         self._maps: FrozenMaps | None = None
         if recipe.backbone_rate == 0:
-            self._transformer.backbone.requires_grad_(False)
-            self._maps = FrozenMaps(
-                self._transformer.backbone, lambda video, places: self._pictures(self._videos[video], places)
-            )
+            self._backbone.requires_grad_(False)
+            self._maps = FrozenMaps(self._backbone, lambda video, places: self._pictures(self._videos[video], places))
+
+    def _made(self) -> Backbone:
+        """Make the network that is trained; its backbone."""
+        self.network = self._transformer = CommonInstanceTransformer(self.recipe.network)
+        return self._transformer.backbone
 
     def parameter_groups(self, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
         """The backbone at a tenth of the rate, as in the paper."""
-        of_backbone = [p for p in self._transformer.backbone.parameters() if p.requires_grad]
+        of_backbone = [p for p in self._backbone.parameters() if p.requires_grad]
         known = {id(parameter) for parameter in of_backbone}
-        rest = [p for p in self._transformer.parameters() if p.requires_grad and id(p) not in known]
+        rest = [p for p in self.network.parameters() if p.requires_grad and id(p) not in known]
         groups = [
             {"params": rest, "lr": learning_rate, "weight_decay": weight_decay},
             {"params": of_backbone, "lr": learning_rate * self.recipe.backbone_rate, "weight_decay": weight_decay},
@@ -150,14 +153,20 @@ class TransformerTask:
             targets = ClipTargets(
                 *(part.to(device) for part in (sample.targets.boxes, sample.targets.present, sample.targets.masks))
             )
-            supports = self._transformer.encode_supports([self._input(clip, device) for clip in sample.supports])
-            prediction = self._transformer(self._input(sample.query, device), supports)
-            losses = clip_losses(prediction, targets, self.recipe.losses)
+            query = self._input(sample.query, device)
+            losses = self._losses(query, [self._input(clip, device) for clip in sample.supports], targets)
             losses["total"] = torch.stack(list(losses.values())).sum()
             for name, value in losses.items():
                 if not name.startswith("auxiliary"):
                     sums[name] = sums.get(name, torch.zeros((), device=device)) + value / len(batch)
         return sums
+
+    def _losses(
+        self, query: Tensor | Maps, supports: Sequence[Tensor | Maps], targets: ClipTargets
+    ) -> dict[str, Tensor]:
+        """Of one episode; their sum is what is minimised."""
+        prediction = self._transformer(query, self._transformer.encode_supports(supports))
+        return clip_losses(prediction, targets, self.recipe.losses)
 
     def validate(self) -> dict[str, float]:
         """Video AP50 of the held-out videos with oracle supports, per class and pooled."""

@@ -5,6 +5,8 @@ Design choices:
 - Fuser layers are chained: the fused query and the enhanced support of one layer enter the next.
 - Position codes enter the encoder's queries and keys and the decoder's memory; the fuser compares content alone.
 - With no fuser layers the supports have no say, with no encoder layers tokens know only themselves: Table 3.
+- ``structure = "few_shot"`` is the baseline of Table 11, the few-shot transformer in place of encoder and fuser: in its
+  layers the query looks at itself, then at the supports, which nothing of the query reaches.
 - ``likeness`` (not in the paper) tells F how much each place of the query looks like its nearest place in the supports.
 - Masks are drawn for the slots that are asked for, in training those matched, in use those found.
 """
@@ -37,6 +39,10 @@ class TransformerConfig(BaseModel):
     heads: PositiveInt = Field(default=8, le=256)
     feed_forward: PositiveInt = Field(default=2048, le=65536)
     dropout: float = Field(default=0.1, ge=0, lt=1)
+    structure: Literal["common", "few_shot"] = Field(
+        default="common",
+        description="few_shot: query and supports meet in the encoder's layers, one way; fuser_layers must be 0",
+    )
     encoder_layers: NonNegativeInt = Field(default=6, le=64)
     fuser_layers: NonNegativeInt = Field(default=3, le=64)
     decoder_layers: PositiveInt = Field(default=6, le=64)
@@ -110,7 +116,8 @@ class CommonInstanceTransformer(nn.Module):
     """Finds in a query clip the instances of what its support clips show.
 
     Raises:
-        ConfigError: the width does not suit the position code or the heads, or the mask head's channels its groups.
+        ConfigError: the width does not suit the position code or the heads, or the mask head's channels its groups; or
+            a few-shot structure has a fuser.
     """
 
     def __init__(self, config: TransformerConfig) -> None:
@@ -121,11 +128,17 @@ class CommonInstanceTransformer(nn.Module):
             raise ConfigError(
                 f"mask_levels {config.mask_levels} and mask_channels {config.mask_channels} must be divisible by 8"
             )
+        if config.structure == "few_shot" and config.fuser_layers:
+            raise ConfigError(
+                f"the few_shot structure has no fuser, fuser_layers is {config.fuser_layers}; set it to 0"
+            )
         self.config = config
         shape = (config.width, config.heads, config.feed_forward, config.dropout)
         self.backbone = Backbone(config.backbone)
         self.reduce = nn.Conv2d(self.backbone.channels[2], config.width, 1)
         self.encoder = nn.ModuleList(EncoderLayer(*shape) for _ in range(config.encoder_layers))
+        together = config.encoder_layers if config.structure == "few_shot" else 0
+        self.joint = nn.ModuleList(DecoderLayer(*shape) for _ in range(together))
         self.fuser = nn.ModuleList(FuserLayer(*shape) for _ in range(config.fuser_layers))
         self.decoder = nn.ModuleList(DecoderLayer(*shape) for _ in range(config.decoder_layers))
         self.decoder_norm = nn.LayerNorm(config.width)
@@ -152,6 +165,8 @@ class CommonInstanceTransformer(nn.Module):
             for attention in (layer.query_from_support, layer.support_from_query, layer.fuse):
                 # Alike at the start: what looks alike is then what is attended to.
                 attention.key.load_state_dict(attention.query.state_dict())  # type: ignore[union-attr]
+        for layer in self.joint:
+            layer.cross_attention.key.load_state_dict(layer.cross_attention.query.state_dict())  # type: ignore[union-attr]
 
     def encode(self, clip: Tensor | Maps, *, support: bool) -> EncodedClip:
         """Backbone and shared encoder over a clip, stage 1.
@@ -168,7 +183,7 @@ class CommonInstanceTransformer(nn.Module):
         padding = torch.zeros(1, frames, height, width, dtype=torch.bool, device=tokens.device)
         code = spatio_temporal_sine(padding, self.config.width)[0].movedim(1, -1).flatten(0, 2).to(tokens.dtype)
         coded = self.config.position in ("both", "support" if support else "query")
-        for layer in self.encoder:
+        for layer in () if self.joint and not support else self.encoder:
             tokens = layer(tokens, code if coded else None)
         return EncodedClip(tokens, (frames, height, width), code, maps)
 
@@ -203,6 +218,8 @@ class CommonInstanceTransformer(nn.Module):
             raise ConfigError(f"the clip has {frames} frames, the network takes {config.frames}; pad or cut it")
         query = self.encode(clip, support=False)
         fused, enhanced = query.tokens, supports.tokens
+        for layer in self.joint:
+            fused = layer(fused, query.code, supports.tokens)
         for layer in self.fuser:
             fused, enhanced = layer(fused, enhanced)
         if self.likeness is not None:
