@@ -12,6 +12,7 @@ from fewmask.cli.main import app
 from fewmask.datasets.self_shot_split import read_pairs
 from fewmask.datasets.ytvis import read_ytvis
 from fewmask.datasets.ytvis_types import YtvisDataset, annotation_from_masks
+from fewmask.errors import ConfigError
 from fewmask.pipelines.benchmarks.request import BenchmarkRequest
 from fewmask.pipelines.benchmarks.run import run_benchmark
 
@@ -117,6 +118,36 @@ def test_self_ovis_by_classes_from_split_files(tmp_path, weights):
     expected = common_brute_force(tmp_path / "out", tmp_path / "split", 5, 2)
     assert table_of(done, 4)["2"]["5-shot"] == pytest.approx(expected)
     assert table_of(done, 4)["4 or more"] == {"1-shot": None, "5-shot": None}
+
+
+def test_the_transplanted_baselines_are_trained_and_stand_beside_the_network(tmp_path, weights):
+    root = miniatures.self_vis(tmp_path / "data")
+    network = json.loads((Path(weights) / "transformer.json").read_text())
+    settings = {"shots": 1, "backbone_rate": 0.0, "network": network, "train": {"steps": 1, "batch_size": 1}}
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(tomli_w(settings))
+    words = {"tables": ("transplanted",), "weights": weights, "device": "cpu"}
+    done = run_benchmark(BenchmarkRequest("self-vis", root, tmp_path / "out", recipe=recipe, **words))
+    rows = table_of(done)
+    assert list(rows) == ["SMRCNN", "FST", "this paper"]
+    split = tmp_path / "out/split/files"
+    for kind, row in (("smrcnn", "SMRCNN"), ("fst", "FST"), ("oracle", "this paper")):
+        for shots in (1, 5):
+            expected = brute_force(tmp_path / "out", split, kind, shots)
+            assert rows[row][f"{shots}-shot"] == pytest.approx(expected), (kind, shots)
+    assert (tmp_path / "out/training-smrcnn/weights/siamese.json").exists()
+    trained = json.loads((tmp_path / "out/training-fst/weights/transformer.json").read_text())
+    assert (trained["structure"], trained["fuser_layers"]) == ("few_shot", 0)
+    assert {row.name: row.paper for row in done.tables[0].rows}["FST"] == {"1-shot": 48.5, "5-shot": 51.7}
+    with pytest.raises(ConfigError, match="--recipe"):
+        run_benchmark(BenchmarkRequest("self-vis", root, tmp_path / "again", **words))
+
+
+def tomli_w(table, name=""):
+    """A table of plain values and tables as TOML."""
+    plain = [f"{k} = {json.dumps(v)}" for k, v in table.items() if not isinstance(v, dict)]
+    nested = [tomli_w(v, f"{name}{k}.") for k, v in table.items() if isinstance(v, dict)]
+    return "\n".join([*([f"[{name[:-1]}]"] if name else []), *plain, *nested]) + "\n"
 
 
 def test_unseen_vis_mines_refines_and_measures(tmp_path):
