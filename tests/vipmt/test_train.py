@@ -19,7 +19,7 @@ from fewmask.vipmt.model import VIPMT
 from fewmask.vipmt.network import VIPMTNetwork
 from fewmask.vipmt.recipe import VIPMTRecipe
 from fewmask.vipmt.start import load_start
-from fewmask.vipmt.train import VIPMTTask
+from fewmask.vipmt.train import VIPMTTask, make_task
 from fewmask.vipmt.training_videos import merged_videos
 from fewmask.vipmt.views import shot_mask, shot_picture
 
@@ -352,3 +352,32 @@ def test_training_goes_on_from_weights_but_for_the_parts_named_anew(small, tmp_p
     with pytest.raises(CheckpointError, match=r"no tensor 'transformer\.iterations\.2.*anew"):
         load_start(third, tmp_path)
     load_start(third, tmp_path, ("transformer.",))
+
+
+def test_iou_net_learns_from_pictures_of_its_own(small, stills):
+    torch.manual_seed(0)
+    seen, own = EpisodeSampler(stills, [1, 2], shots=2, clip_length=2), EpisodeSampler(stills[5:], [1], shots=2)
+    network = VIPMTNetwork(small).train()
+    task = VIPMTTask(recipe(small, iou_training="noisy"), network, seen, judged=own)
+    batch = [task.sample(number) for number in (0, 1)]
+    assert {item.judged.category for item in batch} == {1}
+    alone = VIPMTTask(recipe(small, iou_training="noisy"), network, seen)
+    torch.manual_seed(0)
+    losses = task.loss(batch, torch.device("cpu"))
+    torch.manual_seed(0)
+    others = alone.loss([alone.sample(number) for number in (0, 1)], torch.device("cpu"))
+    torch.testing.assert_close(losses["main"], others["main"])
+    assert losses["score"] != others["score"]
+
+
+def test_data_for_iou_net_is_refused_where_it_learns_from_predictions(small, stills, tmp_path):
+    with pytest.raises(ConfigError, match="iou_training"):
+        make_task(recipe(small, iou_training="real"), tmp_path, tmp_path, iou_data=tmp_path)
+
+
+def test_without_structural_maps_made_up_masks_come_without_them_too(small, stills, monkeypatch):
+    monkeypatch.setattr("fewmask.vipmt.train.structural_similarity_maps", None)
+    network = VIPMTNetwork(replace(small, structural_maps=False)).train()
+    sampler = EpisodeSampler(stills, [1, 2], shots=2, clip_length=2)
+    task = VIPMTTask(recipe(small, network={"structural_maps": False}, iou_training="noisy"), network, sampler)
+    task.loss([task.sample(number) for number in (0, 1)], torch.device("cpu"))["total"].backward()

@@ -85,13 +85,16 @@ def vipmt(
         str | None, typer.Option(help="Go on from small (the bundled weights) or a weights folder, backbone included.")
     ] = None,
     novel: Annotated[list[str] | None, typer.Option(help="A class training must not see; may be repeated.")] = None,
+    iou_data: Annotated[
+        Path | None, typer.Option(help="Pictures whose noisy true masks teach IoUNet, in place of those of --data.")
+    ] = None,
     steps: Steps = None,
     device: Device = "auto",
     resume: Resume = False,
     as_json: Json = False,
 ) -> None:
     """A few-shot network, on pictures or videos of many classes."""
-    files = {"--data": data, "--backbone": backbone, "--images": images}
+    files = {"--data": data, "--backbone": backbone, "--images": images, "--iou-data": iou_data}
     request = _request(recipe, out, steps, device, resume, files | {f"--also {path}": path for path in also or ()})
     from fewmask.pipelines.train import train_vipmt
 
@@ -99,7 +102,14 @@ def vipmt(
         out,
         as_json,
         lambda: train_vipmt(
-            request, data, backbone, images=images, novel=novel or (), also=also or (), start_from=start_from
+            request,
+            data,
+            backbone,
+            images=images,
+            novel=novel or (),
+            also=also or (),
+            start_from=start_from,
+            iou_data=iou_data,
         ),
     )
 

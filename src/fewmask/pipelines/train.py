@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,7 @@ def train_vipmt(
     novel: Sequence[str] = (),
     also: Sequence[Path] = (),
     start_from: str | Path | None = None,
+    iou_data: Path | None = None,
 ) -> dict[str, float]:
     """Train a VIPMT network on COCO pictures or YouTube-VIS videos; its figures are those of held-out base classes.
 
@@ -97,6 +99,7 @@ def train_vipmt(
         novel: names of classes that training must not see.
         also: further files to train on; classes are matched by name.
         start_from: ``small`` or a folder of weights to go on from, their backbone in place of ``backbone``.
+        iou_data: pictures (or videos) whose noisy true masks teach IoUNet, in place of those of ``data``.
 
     Raises:
         FewmaskError: a recipe, dataset, checkpoint or folder that cannot be used.
@@ -111,14 +114,10 @@ def train_vipmt(
     inputs |= {f"also {place}": path for place, path in enumerate(also, start=1)}
     if start_from is not None:
         inputs["start_from"] = start_from
-    return run_training(
-        request,
-        "vipmt",
-        recipe,
-        recipe.train,
-        lambda: make_task(recipe, data, backbone, root=images, novel=novel, also=also, start_from=start_from),
-        inputs,
-    )
+    if iou_data is not None:
+        inputs["iou_data"] = iou_data
+    make = partial(make_task, root=images, novel=novel, also=also, start_from=start_from, iou_data=iou_data)
+    return run_training(request, "vipmt", recipe, recipe.train, lambda: make(recipe, data, backbone), inputs)
 
 
 def train_selfshot(

@@ -15,6 +15,7 @@ from fewmask.vipmt.collapse import differing_share
 from fewmask.vipmt.convert import save_network
 from fewmask.vipmt.episodes import (
     EpisodeSampler,
+    LabelledVideo,
     Shot,
     TrainingEpisode,
     split_categories,
@@ -36,6 +37,8 @@ from fewmask.vipmt.views import shot_mask
 class _Numbered:
     number: int
     episode: TrainingEpisode
+    judged: TrainingEpisode
+    """Where IoUNet sees noisy true masks: the episode itself, unless it has data of its own."""
 
 
 class VIPMTTask:
@@ -48,6 +51,8 @@ class VIPMTTask:
         network: to be trained; its backbone must hold its pretrained weights.
         sampler: episodes of the training classes.
         validation: episodes of held-out base classes, or None.
+        judged: episodes whose noisy true masks IoUNet learns from, for instance of pictures beside training on videos;
+            None takes those of the training.
 
     Raises:
         ConfigError: fewer classes than a batch has items.
@@ -61,12 +66,13 @@ class VIPMTTask:
         network: VIPMTNetwork,
         sampler: EpisodeSampler,
         validation: EpisodeSampler | None = None,
+        judged: EpisodeSampler | None = None,
     ) -> None:
         if len(sampler.categories) < recipe.train.batch_size:
             raise ConfigError(
                 f"batch_size {recipe.train.batch_size} needs as many classes, the data has {len(sampler.categories)}"
             )
-        self.recipe, self.sampler, self.validation = recipe, sampler, validation
+        self.recipe, self.sampler, self.validation, self.judged = recipe, sampler, validation, judged
         self.network = self._vipmt = network
         self.features = FeatureCache(network, recipe.cache_bytes if recipe.views else 0)
         self._weights = {c: len(sampler.showing(c)) ** recipe.class_balance for c in sampler.categories}
@@ -86,7 +92,12 @@ class VIPMTTask:
         batch = self.recipe.train.batch_size
         step, place = divmod(number, batch)
         category = draw_weighted(self._weights, batch, "vipmt batch", self.sampler.seed, step)[place]
-        return _Numbered(number, self.sampler.draw(category, number))
+        episode = self.sampler.draw(category, number)
+        if self.judged is None:
+            return _Numbered(number, episode, episode)
+        classes = self.judged.categories
+        place = seed_of("vipmt judged", self.judged.seed, number) % len(classes)
+        return _Numbered(number, episode, self.judged.draw(classes[place], number))
 
     def collate(self, samples: Sequence[_Numbered]) -> list[_Numbered]:
         """A batch is the list of its episodes."""
@@ -121,7 +132,7 @@ class VIPMTTask:
             for name, value in parts.items():
                 sums[name] = sums.get(name, value.new_zeros(())) + value
         if self.recipe.iou_training != "real":
-            truths = [to_tokens(self.masks(item.episode, item.episode.clips[0])) for item in batch]
+            truths = [to_tokens(self.masks(item.judged, item.judged.clips[0])) for item in batch]
             made_up = torch.stack(
                 [
                     self._made_up_score(item, support, truths[place], truths[place - 1])
@@ -197,8 +208,14 @@ class VIPMTTask:
                     masks[t] = False
                 elif chance < 0.5:
                     masks[t] = elsewhere[t % len(elsewhere)]
-        features = self.features.get(item.episode.clips[0])
-        maps = structural_similarity_maps(compared_features(features, self._vipmt.config), masks, support.regions)
+        if item.judged is not item.episode:
+            support, _ = self.encode(item.judged, item.judged.supports)
+        features = self.features.get(item.judged.clips[0])
+        config = self._vipmt.config
+        if config.structural_maps:
+            maps = structural_similarity_maps(compared_features(features, config), masks, support.regions)
+        else:
+            maps = torch.zeros(len(masks), 4, *masks.shape[-2:], device=masks.device)
         scores = self._vipmt.iou_net(features, torch.cat((masks[:, None].to(maps.dtype), maps), dim=1))
         loss: Tensor = (scores - iou_labels(masks, truth).to(scores.dtype)).abs().sum()
         return loss
@@ -213,6 +230,7 @@ def make_task(
     novel: Collection[str] = (),
     also: Sequence[Path] = (),
     start_from: str | Path | None = None,
+    iou_data: Path | None = None,
 ) -> VIPMTTask:
     """The task that `fewmask train vipmt` runs.
 
@@ -225,11 +243,20 @@ def make_task(
         also: further files, of classes with the same names or others; their pictures lie where their format has them.
         start_from: ``small`` (the bundled weights) or a folder of weights to go on from, their backbone included;
             the recipe's ``anew`` says what is left out of them.
+        iou_data: file whose noisy true masks IoUNet learns from in place of those of ``data`` (Section 4.3's images);
+            its classes are matched by name, and neither novel nor held-out ones are drawn from it.
 
     Raises:
-        DatasetError, CheckpointError, ConfigError: see the parts; or ``novel`` names a class that the data lacks.
+        DatasetError, CheckpointError, ConfigError: see the parts; ``novel`` names a class that the data lacks; or
+            ``iou_data`` with a recipe whose IoUNet learns from predictions alone, or without a class to learn from.
     """
-    videos, names = merged_videos([read_videos(data, root), *map(read_videos, also)])
+    if iou_data is not None and recipe.iou_training == "real":
+        raise ConfigError("--iou-data is for a recipe with iou_training = 'noisy' or 'mixed'; this one says 'real'")
+    sources = [read_videos(data, root), *map(read_videos, also)]
+    apart = [] if iou_data is None else [read_videos(iou_data)]
+    videos, names = merged_videos(sources + apart)
+    count = sum(len(found) for found, _ in sources)
+    videos, pictures = videos[:count], videos[count:]
     unknown = sorted(set(novel) - set(names.values()))
     if unknown:
         raise ConfigError(f"novel class {unknown[0]!r} is not a class of {data}")
@@ -242,9 +269,9 @@ def make_task(
     else:
         load_start(network, start_from, recipe.anew)
 
-    def sampler(categories: Sequence[int]) -> EpisodeSampler:
+    def sampler(categories: Sequence[int], shown: Sequence[LabelledVideo] = videos) -> EpisodeSampler:
         return EpisodeSampler(
-            videos,
+            shown,
             categories,
             shots=recipe.shots,
             clip_length=recipe.clip_length or recipe.network.clip_length,
@@ -257,4 +284,11 @@ def make_task(
             absent=recipe.absent if categories is train else 0.0,
         )
 
-    return VIPMTTask(recipe, network, sampler(train), sampler(held) if held else None)
+    judged = None
+    if iou_data is not None:
+        left = [key for key in base if key not in held]
+        learnt, _ = split_categories(pictures, left, least=recipe.least_videos, held_out=0)
+        if not learnt:
+            raise ConfigError(f"{iou_data}: no class for IoUNet to learn from; {recipe.least_videos} pictures of one")
+        judged = sampler(learnt, pictures)
+    return VIPMTTask(recipe, network, sampler(train), sampler(held) if held else None, judged)
