@@ -24,7 +24,6 @@ import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -39,13 +38,13 @@ from fewmask.metrics.ytvis import evaluate_ytvis
 from fewmask.minvis.clip_mask2former import ClipMask2Former
 from fewmask.minvis.heuristics import InTrackOrder, Matching
 from fewmask.minvis.mask2former import Mask2FormerSegmenter
-from fewmask.minvis.pixels import Frames
 from fewmask.minvis.pretrained import load
-from fewmask.minvis.segmenter import QuerySegmenter, SegmenterOutput
+from fewmask.minvis.segmenter import QuerySegmenter
 from fewmask.minvis.stream import MinVIS
 from fewmask.minvis.stream_settings import StreamSettings
 from fewmask.minvis.train import MinvisRecipe, MinvisTask
 from fewmask.minvis.training_data import ytvis_data
+from fewmask.pipelines.benchmarks.minvis_tracks import Recorded
 from fewmask.training.loop import StepReport, train
 
 RECIPES = Path(__file__).parents[1] / "recipes" / "minvis"
@@ -142,28 +141,6 @@ def figures_of(weights: str | Path, test: VideoSet, out: Path, device: str, *, a
         done.write_text(json.dumps(found))
     figures: Figures = json.loads(done.read_text())
     return figures
-
-
-class Recorded:
-    """A segmenter that runs once for each frame of a video, however often the video is linked."""
-
-    def __init__(self, segmenter: QuerySegmenter) -> None:
-        self._segmenter, self._outputs, self._next = segmenter, {}, 0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._segmenter, name)
-
-    def __call__(self, frames: Frames, **sizes: Any) -> SegmenterOutput:
-        if self._next not in self._outputs:
-            self._outputs[self._next] = self._segmenter(frames, **sizes)
-        self._next += len(frames)
-        return self._outputs[self._next - len(frames)]
-
-    def reset(self) -> None:
-        self._next = 0
-
-    def forget(self) -> None:
-        self._outputs.clear()
 
 
 def tracks(

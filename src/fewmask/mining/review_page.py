@@ -17,6 +17,7 @@ from fewmask.media import rle
 from fewmask.media.atomic import whole_file, write_bytes
 from fewmask.mining.mined_dataset import Keep, dataset_frames, file_name
 from fewmask.mining.mined_video import MinedMask, MinedVideo
+from fewmask.mining.track_figures import mean, track_figures
 
 _TEMPLATE = Path(__file__).parent / "review_page.html"
 _SLOT = "__TRACKS__"
@@ -79,20 +80,10 @@ def _track_entries(folder: Path, video: MinedVideo, keep_every: int) -> Iterable
     for track, seen in sorted(tracks.items()):
         strip = _strip(folder, video, seen)
         write_bytes(folder / "thumbnails" / video.name / f"{track:04d}.jpg", strip)
-        masks = [mask for _, mask in seen]
         yield {
-            "video": video.name,
-            "track": track,
-            "first": seen[0][0],
-            "last": seen[-1][0],
-            "masks": len(masks),
-            "confidence": _mean(mask.confidence for mask in masks),
-            "score": _mean(mask.score for mask in masks),
-            "foreground": _mean(mask.foreground for mask in masks),
-            "stability": _mean(mask.stability for mask in masks),
-            "rank": _mean(mask.rank for mask in masks),
-            "margin": min((mask.margin for mask in masks if mask.margin is not None), default=None),
-            "area": _mean(rle.area(mask.mask) / (video.size[0] * video.size[1]) for mask in masks),
+            **track_figures(video, track, seen),
+            "rank": mean(mask.rank for _, mask in seen),
+            "margin": min((mask.margin for _, mask in seen if mask.margin is not None), default=None),
             "strip": base64.b64encode(strip).decode("ascii"),
         }
 
@@ -131,11 +122,6 @@ def _crop(picture: ByteImage, mask: MinedMask, *, whole: bool) -> ByteImage:
     contours, _ = cv2.findContours(inside, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(fitted, contours, -1, _OUTLINE_BGR, 1, cv2.LINE_AA)
     return fitted
-
-
-def _mean(values: Iterable[float]) -> float:
-    numbers = list(values)
-    return round(sum(numbers) / len(numbers), 4)
 
 
 def _as_script_data(entry: dict[str, Any]) -> str:

@@ -23,6 +23,7 @@ from fewmask.media.frame_source import RgbImage
 from fewmask.mining.mined_dataset import file_name
 from fewmask.mining.mined_video import MinedMask, MinedVideo
 from fewmask.mining.review_page import Decisions, read_decisions
+from fewmask.mining.track_figures import track_figures
 from fewmask.studio.frame_reader import encoded, resized
 from fewmask.studio.library import NotOpenedError, inside, read_manifest
 
@@ -65,20 +66,7 @@ class MinedTracks:
         for name in self._names():
             video = self._video(name)
             for track, seen in sorted(_by_track(video).items()):
-                masks = [mask for _, mask in seen]
-                yield {
-                    "video": name,
-                    "track": track,
-                    "first": seen[0][0],
-                    "last": seen[-1][0],
-                    "masks": len(masks),
-                    "confidence": _mean(mask.confidence for mask in masks),
-                    "score": _mean(mask.score for mask in masks),
-                    "foreground": _mean(mask.foreground for mask in masks),
-                    "stability": _mean(mask.stability for mask in masks),
-                    "area": _mean(rle.area(mask.mask) / (video.size[0] * video.size[1]) for mask in masks),
-                    "state": _state(decided, name, track),
-                }
+                yield {**track_figures(video, track, seen), "state": _state(decided, name, track)}
 
     def decisions(self) -> Decisions:
         """What was decided so far, from ``review.json``."""
@@ -211,11 +199,6 @@ def _by_track(video: MinedVideo) -> Mapping[int, list[tuple[int, MinedMask]]]:
 def _state(decided: Decisions, video: str, track: int) -> State:
     key = (video, track)
     return "accepted" if key in decided.accepted else "rejected" if key in decided.rejected else "undecided"
-
-
-def _mean(values: Iterable[float]) -> float:
-    numbers = list(values)
-    return round(sum(numbers) / len(numbers), 4)
 
 
 def _outlined(rgb: RgbImage, mask: MinedMask) -> RgbImage:
