@@ -98,10 +98,10 @@ def test_from_an_unlabelled_video_to_a_corrected_dataset(tmp_path, videos):
         here.mouse.move(x, y)
         picture(page, "studio-watch")
         page.key("r")
-        here.get_by_label("Name of the class").fill("person")
+        here.get_by_label("Name of the class").fill("juggler")
         here.locator("dialog button.primary").click()
         page.version(1)
-        here.locator(".track[aria-selected=true]", has_text="person").wait_for()
+        here.locator(".track[aria-selected=true]", has_text="juggler").wait_for()
         page.key("b")
         here.locator(".banner [data-mode=brush]").wait_for()
         here.mouse.move(x, y - 20 * wide)
@@ -123,7 +123,7 @@ def test_from_an_unlabelled_video_to_a_corrected_dataset(tmp_path, videos):
         here.locator("dialog button").click()
         dataset = read_ytvis(written)
         assert dataset.videos[0].annotated_frames == (FRAMES // 2, FRAMES // 2 + 1)
-        assert "person" in {category.name for category in dataset.categories}
+        assert "juggler" in {category.name for category in dataset.categories}
         assert len(list((written.parent / "JPEGImages").rglob("*.jpg"))) == 2
         show_examples(page)
         page.close()
