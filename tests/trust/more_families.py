@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from fewmask.errors import DatasetError
+from fewmask.media import rle
 
 HERE = Path(__file__).parent
 changed: set[str] = set()
@@ -121,7 +122,7 @@ def read_grow(folder: Path) -> None:
     found = FoundVideo.read(folder / "walk.json")
     for track in found.tracks:
         for mask in track.masks.values():
-            assert mask
+            rle.decode(mask)
     read_choice(folder / "choice.json")
     read_vectors(folder / "v.npy")
     Stages(folder).run("a", {"x": [1, {"b": 2}]}, lambda _: {"y": [1, 2], "z": "w"})
@@ -227,10 +228,9 @@ def make_supports(folder: Path) -> None:
 
 
 def read_supports(folder: Path) -> None:
-    from fewmask.vipmt.support import Support, read_support
+    from fewmask.vipmt.support import read_support
 
-    support: Support = folder
-    read_support(support)
+    read_support(folder)
 
 
 def make_vipmt(folder: Path) -> None:

@@ -1,11 +1,15 @@
-"""JSON and TOML files of our own, checked by their schema where they are read: whatever is in them, one line says why.
+"""Files of our own, JSON and TOML checked by their schema where they are read: whatever is in them, one line says why.
 
 Afterwards the values have the types they should have, and nobody asks again.
 """
 
 import json
 import tomllib
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -65,6 +69,21 @@ def checked(
         raise error(f"{where}: {wrong}") from wrong
     except (RecursionError, OverflowError, ValueError, TypeError) as wrong:
         raise error(f"{where}: {wrong}; {advice}") from wrong
+
+
+@contextmanager
+def reading_arrays(path: Path, advice: str, *, error: type[FewmaskError] = DatasetError) -> Iterator[None]:
+    """Around what reads ``path`` with NumPy: whatever zip, NumPy and the values make of damage becomes ``error``."""
+    try:
+        yield
+    except FileNotFoundError as wrong:
+        raise error(f"{wrong.filename}: missing; {advice}") from wrong
+    except (
+        OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, EOFError, MemoryError, OverflowError,
+        SyntaxError, TokenError, zipfile.BadZipFile, zipfile.LargeZipFile,
+    ) as wrong:  # fmt: skip
+        reason = next(iter(str(wrong).strip().splitlines()), type(wrong).__name__)[:200]
+        raise error(f"{path}: damaged ({reason}); {advice}") from wrong
 
 
 def _no_constant(name: str) -> float:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fewmask.media.own_files import reading_arrays
 from fewmask.metrics.track_matching import Matches, TrackRange
 
 
@@ -43,8 +44,12 @@ def write_matches(path: Path, matches: Matches) -> None:
 
 
 def read_matches(path: Path) -> Matches:
-    """What `write_matches` wrote."""
-    with np.load(path, allow_pickle=False) as stored:
+    """What `write_matches` wrote.
+
+    Raises:
+        DatasetError: missing or damaged.
+    """
+    with reading_arrays(path, "measure its video again"), np.load(path, allow_pickle=False) as stored:
         about = json.loads(stored["about"].tobytes())
         positives = {
             (int(class_id), int(video_id)): count

@@ -103,15 +103,19 @@ class Mask2FormerSegmenter(WrappedSegmenter):
         """Let onnxruntime or openvino compute the network from now on; weights are those of now.
 
         Raises:
-            ConfigError: it is not installed, the network is not on the CPU, or its queries look at many frames.
+            ConfigError: it is not installed, the network is not on the CPU, or as `graph`.
         """
-        if type(self)._queries is not Mask2FormerSegmenter._queries:
-            raise ConfigError(f"--runtime {runtime} computes networks that see frames one by one; leave it out")
-        bfloat16 = self.autocast_dtype == torch.bfloat16
-        self._converted = ConvertedNetwork(self.graph, runtime, self.device, bfloat16=bfloat16)
+        graph, bfloat16 = self.graph(), self.autocast_dtype == torch.bfloat16
+        self._converted = ConvertedNetwork(lambda: graph, runtime, self.device, bfloat16=bfloat16)
 
     def graph(self) -> Graph:
-        """From normalised images to class logits, mask logits and embeddings of the queries, in float32."""
+        """From normalised images to class logits, mask logits and embeddings of the queries, in float32.
+
+        Raises:
+            ConfigError: its queries look at many frames.
+        """
+        if type(self)._queries is not Mask2FormerSegmenter._queries:
+            raise ConfigError("other runtimes compute networks that see frames one by one; this one sees many")
         return Graph(_Queries(self), OUTPUTS)
 
     def _queries(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from fewmask.errors import VideoError
+from fewmask.media.batches import batches
 from fewmask.media.final_tracks import FinalTracks
 from fewmask.media.frames import Frame
 from fewmask.media.prefetch import Prefetch
@@ -104,11 +104,8 @@ class TrackStream:
 
     def _outputs(self, frames: Iterable[Frame]) -> Iterator[tuple[list[Frame], SegmenterOutput]]:
         """Frames through the network in batches; an error of the source comes after the frames before it."""
-        for batch, error in _batches(frames, self._settings.batch):
-            if batch:
-                yield batch, self._queries(batch)
-            if error is not None:
-                raise error
+        for batch in batches(frames, self._settings.batch):
+            yield batch, self._queries(batch)
 
     def _queries(self, frames: Sequence[Frame]) -> SegmenterOutput:
         short_side = self._settings.short_side or self._segmenter.short_side
@@ -195,23 +192,3 @@ def _frame_result(
         masks=tuple(masks),
         time_s=frame.time_s,
     )
-
-
-def _batches(frames: Iterable[Frame], size: int) -> Iterator[tuple[list[Frame], VideoError | None]]:
-    """Batches of up to ``size`` frames; the last may come with the error that ended the source."""
-    batch: list[Frame] = []
-    iterator = iter(frames)
-    while True:
-        try:
-            frame = next(iterator, None)
-        except VideoError as error:
-            yield batch, error
-            return
-        if frame is not None:
-            batch.append(frame)
-        if frame is None or len(batch) == size:
-            if batch:
-                yield batch, None
-            batch = []
-        if frame is None:
-            return

@@ -45,12 +45,13 @@ def resolve_precision(precision: Precision, device: torch.device) -> torch.dtype
     """
     if precision not in get_args(Precision):
         raise ConfigError(f"precision {precision!r} is unknown; choose from {', '.join(get_args(Precision))}")
+    native = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
     if precision == "auto":
         if device.type == "cuda":
             return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-        return torch.bfloat16 if device.type == "cpu" and torch.cpu._is_avx512_bf16_supported() else None
+        return torch.bfloat16 if native else None
     if precision == "fp16" and device.type == "cpu":
         raise ConfigError("precision fp16 is for GPUs; use bf16 or fp32 on a CPU")
-    if precision == "bf16" and device.type == "cpu" and not torch.cpu._is_avx512_bf16_supported():
+    if precision == "bf16" and device.type == "cpu" and not native:
         _log.warning("precision bf16: this CPU computes it by emulation, many times slower than fp32; auto would not")
     return {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]

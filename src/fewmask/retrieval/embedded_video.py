@@ -1,6 +1,6 @@
 """One video on its way into a pool: its clips, their looks and vectors. Needs no pool, so any worker can do it."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fewmask.errors import VideoError
+from fewmask.media.batches import batches
 from fewmask.media.frames import open_frames
 from fewmask.retrieval.clip_rows import Vectors
 from fewmask.retrieval.clips import Clip, cut_clips
@@ -56,7 +57,7 @@ def embed_video(
     vectors: list[Vectors] = [np.empty((0, embedder.dimension), np.float32)]
     problem = None
     try:
-        for batch in _batches(_clips_of(path, seconds, first, stop), _BATCH):
+        for batch in batches(_clips_of(path, seconds, first, stop), _BATCH):
             vectors.append(embedder.embed(np.stack([clip.pictures for clip in batch])))
             frames.append(np.array([(clip.first, clip.last) for clip in batch], np.int64))
             looks += [clip.looks for clip in batch]
@@ -89,24 +90,3 @@ def _clips_of(path: Video, seconds: float, first: int, stop: int | None) -> Iter
     with open_frames(path, start=first, skip_broken=True) as source:
         frames = source if stop is None else takewhile(lambda frame: frame.index < stop, source)
         yield from cut_clips(frames, source.fps, seconds=seconds)
-
-
-def _batches(items: Iterable[Clip], size: int) -> Iterator[list[Clip]]:
-    """Groups of ``size``; what came before an error is given before it is raised."""
-    batch: list[Clip] = []
-    failure: VideoError | None = None
-    iterator = iter(items)
-    while failure is None:
-        try:
-            batch.append(next(iterator))
-        except StopIteration:
-            break
-        except VideoError as error:
-            failure = error
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
-    if failure is not None:
-        raise failure

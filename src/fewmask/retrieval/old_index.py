@@ -6,8 +6,6 @@ They consisted of ``index.json``, a faiss checkpoint with its ids, a journal of 
 import contextlib
 import json
 import re
-import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ import faiss
 import numpy as np
 
 from fewmask.errors import FewmaskError
+from fewmask.media.own_files import reading_arrays
 from fewmask.retrieval import clip_rows, database
 from fewmask.retrieval.clip_rows import ClipId, ClipRow, Rows, Vectors
 from fewmask.retrieval.database import Database
@@ -118,15 +117,5 @@ def sweep(folder: Path) -> None:
         (folder / _MANIFEST).unlink()
 
 
-@contextlib.contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise FewmaskError(f"{error.filename}: missing; build the index again with `fewmask index`") from error
-    except (
-        OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, EOFError, MemoryError, IndexError,
-        zipfile.BadZipFile, zipfile.LargeZipFile, OverflowError, RecursionError, NotImplementedError,
-    ) as error:  # fmt: skip
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
-        raise FewmaskError(f"{path}: damaged ({reason}); build the index again with `fewmask index`") from error
+def _readable(path: Path) -> contextlib.AbstractContextManager[None]:
+    return reading_arrays(path, "build the index again with `fewmask index`", error=FewmaskError)

@@ -1,14 +1,14 @@
 """Tracks of a query out of single frames of Siamese Mask R-CNN: masks linked by their overlap."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 from scipy.optimize import linear_sum_assignment
 
 from fewmask.datasets.ytvis_types import YtvisVideo
 from fewmask.media import rle
+from fewmask.media.batches import batches
 from fewmask.media.clip_place import ClipPlace
 from fewmask.media.frames import open_frames
 from fewmask.media.rle import Rle
@@ -16,7 +16,6 @@ from fewmask.selfshot.evaluate import Track
 from fewmask.selfshot.siamese import SiameseMaskRcnn
 from fewmask.selfshot.supports import read_support, resized
 
-Item = TypeVar("Item")
 LEAST_IOU = 0.3
 """Below it a mask goes on with no track of the frame before."""
 Frame = tuple[list[float], list[Rle]]
@@ -44,7 +43,7 @@ def siamese_tracks(
         means = network.means(clips)
         with open_frames([root / name for name in video.file_names]) as frames:
             found: list[Frame] = []
-            for batch in _batches([frame.rgb for frame in frames], config.frames):
+            for batch in batches((frame.rgb for frame in frames), config.frames):
                 size = (batch[0].shape[0], batch[0].shape[1])
                 for frame in network(resized(batch, config.size).to(device), means, size):
                     seen = frame["masks"].flatten(1).any(1)
@@ -74,7 +73,3 @@ def linked(frames: Sequence[Frame]) -> list[Track]:
             tracks[track][1][t] = mask
             live[track] = mask
     return [(sum(scores) / len(frames), masks) for scores, masks in tracks]
-
-
-def _batches(items: Sequence[Item], length: int) -> Iterator[Sequence[Item]]:
-    return (items[start : start + length] for start in range(0, len(items), length))

@@ -5,7 +5,6 @@ a job's state is follows from these files alone.
 """
 
 import fcntl
-import json
 import os
 import shlex
 import signal
@@ -23,7 +22,7 @@ from pydantic import TypeAdapter, ValidationError
 from fewmask.errors import ConfigError, FewmaskError
 from fewmask.media.atomic import write_json
 from fewmask.studio.job_progress import JobProgress, progress_of
-from fewmask.studio.library import Kind, NotOpenedError
+from fewmask.studio.library import Kind, NotOpenedError, object_or_empty
 
 State = Literal["waiting", "running", "finished", "failed", "cancelled", "interrupted"]
 _LOOKS_EVERY_S = 0.5
@@ -52,6 +51,9 @@ class JobRecord:
     made: tuple[Kind, str] | None
     resumable: bool
     created: float
+
+
+_JOB = TypeAdapter(JobRecord)
 
 
 class Jobs:
@@ -91,7 +93,7 @@ class Jobs:
         found = []
         for path in sorted(self.folder.glob("[0-9]*/job.json")):
             try:
-                job = TypeAdapter(JobRecord).validate_python(_read(path))
+                job = _JOB.validate_python(object_or_empty(path))
             except ValidationError:
                 continue
             if path.parent == self._folder(job):
@@ -114,7 +116,7 @@ class Jobs:
         folder = self._folder(job)
         cancelled = (folder / "cancelled").exists()
         if (folder / "ended.json").exists():
-            code = _read(folder / "ended.json").get("code")
+            code = object_or_empty(folder / "ended.json").get("code")
             return "finished" if code == 0 else "cancelled" if cancelled else "failed"
         if not (folder / "started.json").exists():
             return "cancelled" if cancelled else "waiting"
@@ -125,7 +127,7 @@ class Jobs:
     def described(self, job: JobRecord) -> dict[str, Any]:
         """For the page."""
         state = self.state(job)
-        started, ended = (_read(self._folder(job) / name) for name in ("started.json", "ended.json"))
+        started, ended = (object_or_empty(self._folder(job) / name) for name in ("started.json", "ended.json"))
         progress = progress_of(self.log(job)) if state != "waiting" else JobProgress()
         return {
             "number": job.number,
@@ -228,7 +230,7 @@ class Jobs:
         since, sent = self._asked.get(job.number, (0.0, 0))
         if sent and time.monotonic() - since < _PATIENCE_S:
             return
-        pid = _read(self._folder(job) / "started.json").get("pid")
+        pid = object_or_empty(self._folder(job) / "started.json").get("pid")
         if not isinstance(pid, int):
             return
         try:
@@ -246,14 +248,6 @@ class Jobs:
     def _write(self, job: JobRecord) -> None:
         self._folder(job).mkdir(parents=True, exist_ok=True)
         write_json(self._folder(job) / "job.json", asdict(job), indent=1)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _is_locked(path: Path) -> bool:

@@ -149,8 +149,13 @@ def _title(kind: Kind, place: Path) -> str:
 
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a run or dataset; empty where it cannot be read."""
+    return object_or_empty(folder / "manifest.json")
+
+
+def object_or_empty(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; empty where it cannot be read: what is damaged is passed over, not the page."""
     try:
-        value = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

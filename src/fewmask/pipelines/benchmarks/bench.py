@@ -1,6 +1,5 @@
 """What every family of benchmarks is given: request, places of the data, stages, and what trains and repeats."""
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from fewmask.datasets.presence import video_names
 from fewmask.datasets.video_subset import keep_videos
 from fewmask.datasets.ytvis_types import YtvisDataset, YtvisResult, result_from_masks
 from fewmask.media.atomic import write_json
+from fewmask.media.own_files import read_json
 from fewmask.pipelines.benchmarks.registry import Benchmark
 from fewmask.pipelines.benchmarks.request import BenchmarkRequest
 from fewmask.pipelines.grow.stages import Stages
@@ -54,7 +54,7 @@ class Bench:
             path = folder / f"{number:06d}.json"
             if not path.exists():
                 write_json(path, work(item))
-            found.append(json.loads(path.read_text(encoding="utf-8")))
+            found.append(read_json(path, object, "delete it to do it again"))
             self.progress(what, number + 1, len(items))
         return found
 

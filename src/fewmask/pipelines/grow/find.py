@@ -14,6 +14,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, ValidationError
 
 from fewmask.datasets.json_file import load_object
+from fewmask.datasets.segmentation import check_counts
 from fewmask.errors import DatasetError, VideoError
 from fewmask.media import rle
 from fewmask.media.atomic import write_json
@@ -118,7 +119,7 @@ class FoundVideo:
         """What `write` wrote.
 
         Raises:
-            DatasetError: missing or not such a file.
+            DatasetError: missing, not such a file, or a mask of another size.
         """
         try:
             record = _Record.model_validate(load_object(path))
@@ -127,6 +128,8 @@ class FoundVideo:
             first = error.errors()[0]
             key = ".".join(str(part) for part in first["loc"])
             raise DatasetError(f"{path}: {key}: {first['msg']}; delete it to look again") from error
+        counts = [mask["counts"] for track in tracks for mask in track.masks.values()]
+        check_counts(counts, [record.size[0] * record.size[1]] * len(counts), [str(path)] * len(counts))
         return cls(
             record.video, record.source, record.size, record.kinds, record.length, record.step, tracks, record.note
         )

@@ -8,7 +8,6 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tokenize import TokenError
 
 import numpy as np
 
@@ -16,6 +15,7 @@ from fewmask.datasets.json_file import load_object
 from fewmask.errors import DatasetError
 from fewmask.media import rle
 from fewmask.media.atomic import write_bytes, write_json
+from fewmask.media.own_files import reading_arrays
 from fewmask.pipelines.grow.groups import Vectors
 from fewmask.pipelines.grow.support_pictures import Example, folder_of_class, write_supports
 from fewmask.vipmt.support import SupportPicture, SupportSet
@@ -128,10 +128,8 @@ def read_vectors(path: Path) -> Vectors:
     Raises:
         DatasetError: damaged.
     """
-    try:
+    with reading_arrays(path, "delete its folder to do this stage again"):
         vectors = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, MemoryError, OverflowError, SyntaxError, TokenError) as error:
-        raise DatasetError(f"{path}: damaged; delete its folder to do this stage again") from error
     if vectors.ndim != 2 or vectors.dtype != np.float32:
         raise DatasetError(f"{path}: not vectors float32 [N, D]; delete its folder to do this stage again")
     return np.asarray(vectors, np.float32)

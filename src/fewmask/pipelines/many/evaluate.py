@@ -13,6 +13,7 @@ from fewmask.datasets.ytvis import read_ytvis, read_ytvis_results
 from fewmask.datasets.ytvis_types import YtvisDataset, YtvisVideo
 from fewmask.errors import DatasetError
 from fewmask.media.identity import identity
+from fewmask.media.own_files import reading_arrays
 from fewmask.media.result_store import ResultStore, fetched
 from fewmask.metrics.davis import ObjectScores, davis_figures, evaluate_davis
 from fewmask.metrics.joined_matches import join_matches, read_matches, write_matches
@@ -151,15 +152,14 @@ def _tracks_figures(store: ResultStore, measured: Sequence[UnitDone]) -> dict[st
 
 def _davis_figures(store: ResultStore, measured: Sequence[UnitDone]) -> dict[str, float | None]:
     none = np.zeros(0)
-    return davis_figures(
-        [
-            ObjectScores(
-                unit.unit.name, row["object"], FrameStatistics(**row["J"]), FrameStatistics(**row["F"]), none, none
-            )
-            for unit in measured
-            for row in json.loads(store.read(unit.files[0]) or b"[]")
-        ]
-    )
+    scores = []
+    for unit in measured:
+        path = Path(unit.files[0])
+        with reading_arrays(path, f"delete {unit.unit.key} and measure it again"):
+            for row in json.loads(store.read(unit.files[0]) or b"[]"):
+                j, f = FrameStatistics(**row["J"]), FrameStatistics(**row["F"])
+                scores.append(ObjectScores(unit.unit.name, row["object"], j, f, none, none))
+    return davis_figures(scores)
 
 
 def _told(gt: str) -> Any:

@@ -11,6 +11,7 @@ import numpy as np
 
 from fewmask.addresses import is_address, showable
 from fewmask.errors import ConfigError
+from fewmask.media.own_files import reading_arrays
 from fewmask.media.result_store import ResultStore, is_remote
 from fewmask.pipelines.many.manifest import ListedVideo
 from fewmask.pipelines.many.once import Bench, Crew, Made, Unit, UnitDone, once, settle
@@ -134,7 +135,8 @@ def _entered(done: dict[str, list[UnitDone]], embedder: ClipEmbedder, store: Res
 
 
 def _read(video: Video, path: Path, part: UnitDone) -> EmbeddedVideo:
-    with np.load(path, allow_pickle=False) as stored:
+    advice = f"delete {part.unit.key} and embed it again"
+    with reading_arrays(path, advice), np.load(path, allow_pickle=False) as stored:
         ends = np.cumsum(stored["lengths"]).astype(int)
         looks = tuple(np.split(stored["looks"], ends[:-1])) if len(ends) else ()
         return EmbeddedVideo(video, stored["frames"], looks, stored["vectors"], part.facts["problem"])
