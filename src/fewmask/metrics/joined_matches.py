@@ -49,7 +49,9 @@ def read_matches(path: Path) -> Matches:
     Raises:
         DatasetError: missing or damaged.
     """
-    with reading_arrays(path, "measure its video again"), np.load(path, allow_pickle=False) as stored:
+    again = "measure its video again"
+    # NumPy leaves a file of its own open where it is no zip.
+    with reading_arrays(path, again), path.open("rb") as handle, np.load(handle, allow_pickle=False) as stored:
         about = json.loads(stored["about"].tobytes())
         positives = {
             (int(class_id), int(video_id)): count

@@ -128,8 +128,8 @@ def read_vectors(path: Path) -> Vectors:
     Raises:
         DatasetError: damaged.
     """
-    with reading_arrays(path, "delete its folder to do this stage again"):
-        vectors = np.load(path, allow_pickle=False)
+    with reading_arrays(path, "delete its folder to do this stage again"), path.open("rb") as handle:
+        vectors = np.load(handle, allow_pickle=False)
     if vectors.ndim != 2 or vectors.dtype != np.float32:
         raise DatasetError(f"{path}: not vectors float32 [N, D]; delete its folder to do this stage again")
     return np.asarray(vectors, np.float32)

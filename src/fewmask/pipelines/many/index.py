@@ -136,7 +136,7 @@ def _entered(done: dict[str, list[UnitDone]], embedder: ClipEmbedder, store: Res
 
 def _read(video: Video, path: Path, part: UnitDone) -> EmbeddedVideo:
     advice = f"delete {part.unit.key} and embed it again"
-    with reading_arrays(path, advice), np.load(path, allow_pickle=False) as stored:
+    with reading_arrays(path, advice), path.open("rb") as handle, np.load(handle, allow_pickle=False) as stored:
         ends = np.cumsum(stored["lengths"]).astype(int)
         looks = tuple(np.split(stored["looks"], ends[:-1])) if len(ends) else ()
         return EmbeddedVideo(video, stored["frames"], looks, stored["vectors"], part.facts["problem"])
